@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * counters -- what responders count, in a file of slabs: one slab a thread,
+ * written by its owner alone with plain relaxed stores, added up by readers.
+ *
+ * A slab belongs to whoever holds the OFD lock on its byte; death frees it and
+ * the next owner continues the numbers, so sums never go back. The file is
+ * <table.path>/counters/v1, 0660; the directory is the responder's to write.
+ */
+#ifndef COUNTERS_H
+#define COUNTERS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "decide.h"
+
+#define COUNTERS_BUCKETS	20	/* le 1 us, 2 us, 4 us ... 2^18 us, +Inf */
+
+struct counters {
+#define COUNTER(name, help)	_Atomic uint64_t name;
+#include "counters.def"
+#undef COUNTER
+	_Atomic uint64_t reason[REASON_COUNT];
+	_Atomic uint64_t duration_ns;			/* sum */
+	_Atomic uint64_t duration[COUNTERS_BUCKETS];	/* not cumulative */
+};
+
+struct counter_desc {
+	const char	*name;
+	const char	*help;
+	size_t		 offset;
+};
+extern const struct counter_desc	 counter_descs[];
+extern const size_t			 counter_ndescs;
+
+struct counters_file;
+
+/* The slab of the calling thread, claimed until counters_release(). 0 or -errno. */
+int	 counters_claim(struct counters_file **f, const char *dir, struct counters **c);
+void	 counters_release(struct counters_file **f);
+
+/* Owner only: no read-modify-write on the bus. */
+static inline void
+counters_add(_Atomic uint64_t *cell, uint64_t n)
+{
+	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/*
+ * The sum over all slabs, and how many are owned by a living thread. No daemon
+ * needed; an absent file is all zeros and 0 owners. 0 or -errno.
+ */
+struct counters_sum {
+	uint64_t	 cell[sizeof(struct counters) / sizeof(uint64_t)];	/* as struct counters */
+	unsigned	 owners;
+};
+int	 counters_sum(const char *dir, struct counters_sum *sum);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * log -- facts on stderr, a line each: "<6>sync: reconnected host=db1 after_s=4.2".
+ * The <n> (sd-daemon(3)) only where stderr is no terminal. One write(2) a
+ * line; errno is preserved. Nothing is ever logged per request.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+
+void	 log_open(const char *program, enum log_level most);	/* levels above most are dropped */
+void	 log_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void	 log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void	 log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void	 log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void	 log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A value for logfmt: as it is, or quoted and escaped (\", \\, \xHH) when it has
+ * a space, a quote, an = or a byte outside 0x21..0x7e. For strangers' bytes.
+ */
+const char *log_value(char *buf, unsigned long cap, const char *s, unsigned long len);
+
+#endif
