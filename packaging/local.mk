@@ -1,1 +1,14 @@
-# packaging
+# packaging: what web servers include; copied as it is by tests/stack
+nginxdir = $(pkgdatadir)/nginx
+dist_nginx_DATA = \
+	packaging/nginx/corscache.conf \
+	packaging/nginx/corscache_errors.conf \
+	packaging/nginx/corscache_headers.conf \
+	packaging/nginx/corscache_params.conf \
+	packaging/nginx/corscache_server.conf \
+	packaging/nginx/sample.conf
+lighttpddir = $(pkgdatadir)/lighttpd
+dist_lighttpd_DATA = \
+	packaging/lighttpd/corscache.conf \
+	packaging/lighttpd/corscache.lua \
+	packaging/lighttpd/sample.conf
