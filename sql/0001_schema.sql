@@ -1,0 +1,846 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+--
+-- The schema cors, version 1: who may read which answers across origins.
+--
+-- Run it as the role that shall own the schema:
+--	psql -X -v ON_ERROR_STOP=1 -d DATABASE -f 0001_schema.sql
+-- It needs CREATE on the database, or a schema cors of its own; no superuser,
+-- no extension; PostgreSQL 13 or later. It is one transaction and may be run
+-- again at any time: it upgrades and repairs, and leaves the rows alone.
+-- Tables, helpers and roles are explained in README.md beside this file.
+
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- One run at a time; the rest wait here.
+DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('cors-schema-migration', 0)); END $$;
+
+-- The functions below act with their owner's rights on what is in this schema,
+-- so nobody else may own it.
+DO $$
+DECLARE
+	proprietor name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'cors');
+	version    integer;
+BEGIN
+	IF proprietor <> current_user THEN
+		RAISE EXCEPTION 'schema cors belongs to %, not to %', proprietor, current_user
+		USING ERRCODE = 'insufficient_privilege',
+		    HINT = format('run this file as %1$I, for instance with PGOPTIONS=''-c role=%1$s''', proprietor);
+	END IF;
+	IF to_regclass('cors.meta') IS NOT NULL THEN
+		EXECUTE 'SELECT schema_version FROM cors.meta' INTO version;
+	END IF;
+	IF version > 1 THEN
+		RAISE EXCEPTION 'schema cors has version %, this file knows 1', version
+		USING ERRCODE = 'object_not_in_prerequisite_state',
+		    HINT = 'install the newer corscache: schemas are never taken back';
+	END IF;
+END $$;
+
+CREATE SCHEMA IF NOT EXISTS cors;
+REVOKE ALL ON SCHEMA cors FROM PUBLIC;
+COMMENT ON SCHEMA cors IS 'cross-origin rules, served by corscache';
+
+-- 1. What a value may be -----------------------------------------------------
+--
+-- The same rules as lib/origin.h and lib/policy.h, where the C side checks
+-- every row again. check_*() returns NULL or the reason; accept_*() is for
+-- CHECK constraints: true, or an error that says what to write instead.
+
+CREATE OR REPLACE FUNCTION cors.reject(tab name, col name, message text, hint text)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = 'check_violation', SCHEMA = 'cors', TABLE = tab, COLUMN = col,
+	    MESSAGE = message, HINT = hint;
+END $$;
+
+-- An IPv6 address as browsers write it (RFC 5952, never a dotted part), or
+-- NULL. inet agrees but for addresses that may embed IPv4: '::102:304' comes
+-- back as '::1.2.3.4'.
+CREATE OR REPLACE FUNCTION cors.ipv6_text(address text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	canonical text;
+	quad      integer[];
+BEGIN
+	IF address !~ '^[0-9a-f:.]*:[0-9a-f:.]*$' THEN
+		RETURN NULL;
+	END IF;
+	canonical := host(address::inet);
+	IF canonical !~ '\.' THEN
+		RETURN canonical;
+	END IF;
+	quad := string_to_array(substring(canonical FROM '[0-9.]+$'), '.')::integer[];
+	canonical := regexp_replace(canonical, '[0-9.]+$', '');
+	IF canonical <> '::' OR quad[1] + quad[2] > 0 THEN
+		canonical := canonical || to_hex(quad[1] * 256 + quad[2]) || ':';
+	END IF;
+	RETURN canonical || to_hex(quad[3] * 256 + quad[4]);
+EXCEPTION WHEN invalid_text_representation THEN
+	RETURN NULL;
+END $$;
+
+-- The host of an origin or pattern, without port and "*.": NULL or the reason.
+CREATE OR REPLACE FUNCTION cors.check_host(scheme text, host text, is_suffix boolean)
+RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	quad   constant text := '^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
+	    '(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$';
+	most   constant integer := CASE WHEN is_suffix THEN 251 ELSE 253 END;
+	labels text[] := string_to_array(host, '.');
+	canonical text;
+BEGIN
+	IF host = '' THEN
+		RETURN 'it has no host';
+	ELSIF is_suffix AND (host LIKE '[%' OR host ~ quad) THEN
+		RETURN 'a *. cannot stand in front of an address';
+	ELSIF host LIKE '[%' THEN
+		canonical := cors.ipv6_text(substr(host, 2, length(host) - 2));
+		RETURN CASE WHEN canonical IS NULL THEN 'its [IPv6] address is malformed'
+		    WHEN host <> '[' || canonical || ']' THEN
+			format('its IPv6 address is not in the short form, [%s]', canonical) END;
+	ELSIF host ~ '[^a-z0-9._-]' THEN
+		RETURN format('its host has a character that no host name has: %s', substring(host FROM '[^a-z0-9._-]'));
+	ELSIF '' = ANY (labels) THEN
+		RETURN CASE WHEN host LIKE '%_.' THEN 'its host ends with a dot'
+		    ELSE 'its host has an empty label' END;
+	ELSIF (SELECT max(length(label)) FROM unnest(labels) label) > 63 THEN
+		RETURN 'a label of its host is longer than 63 characters';
+	ELSIF length(host) > most THEN
+		RETURN format('its host is longer than %s characters', most);
+	ELSIF is_suffix AND cardinality(labels) > 63 THEN
+		RETURN 'its host has more than 63 labels behind the *.';
+	ELSIF scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
+	    AND labels[cardinality(labels)] ~ '^([0-9]+|0x[0-9a-f]*)$' AND host !~ quad THEN
+		RETURN 'its host ends in a number but is no IPv4 address such as 192.0.2.1';
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- Is this what a browser sends in Origin, or one of the five patterns?
+-- NULL: yes. Otherwise a clause that completes "'X' is not an origin: ".
+CREATE OR REPLACE FUNCTION cors.check_origin(origin text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	o         text COLLATE "C" := origin;
+	scheme    text COLLATE "C";
+	host      text COLLATE "C";
+	port      text COLLATE "C";
+	rest      text COLLATE "C";
+	is_suffix boolean;
+	any_port  boolean;
+BEGIN
+	IF o IS NULL THEN
+		RETURN 'it is NULL';
+	ELSIF o = '*' THEN
+		RETURN NULL;
+	ELSIF o = 'null' THEN
+		RETURN 'any sandboxed page and any local file can send it';
+	ELSIF o = '' THEN
+		RETURN 'it is empty';
+	ELSIF octet_length(o) > 328 THEN
+		RETURN 'it is longer than 328 bytes';
+	ELSIF o ~ '[,; ]' THEN
+		RETURN 'it has a space or a comma';
+	ELSIF o ~ '[^!-~]' THEN
+		RETURN 'it has a control character or one outside ASCII';
+	ELSIF o ~ '[A-Z]' THEN
+		RETURN 'it has upper-case letters';
+	ELSIF o !~ '^[a-z][a-z0-9+.-]*://' THEN
+		RETURN 'it has no scheme:// in front';
+	END IF;
+	scheme := split_part(o, '://', 1);
+	rest := substr(o, length(scheme) + 4);
+	IF length(scheme) > 64 THEN
+		RETURN 'its scheme is longer than 64 characters';
+	ELSIF scheme = 'file' THEN
+		RETURN 'pages opened from files send null';
+	ELSIF rest ~ '^[^/?#\\]*@' THEN
+		RETURN 'it has a user name in front of an @';
+	ELSIF rest ~ '^[^/?#\\]+/$' THEN
+		RETURN 'it has a trailing slash';
+	ELSIF rest ~ '[/?#\\]' THEN
+		RETURN 'it has a path, a query or a fragment';
+	END IF;
+
+	is_suffix := rest LIKE '*.%';
+	IF is_suffix THEN
+		rest := substr(rest, 3);
+	END IF;
+	any_port := rest LIKE '%:*';
+	IF any_port THEN
+		rest := left(rest, -2);
+	END IF;
+	IF rest LIKE '%*%' THEN
+		RETURN 'a * stands for whole labels in front of a host (*.host) or for the port (host:*), nowhere else';
+	END IF;
+	host := CASE WHEN rest LIKE '[%' THEN coalesce(substring(rest FROM '^\[[^]]*\]'), rest)
+	    ELSE split_part(rest, ':', 1) END;
+	port := substr(rest, length(host) + 1);
+	IF port <> '' AND any_port THEN
+		RETURN 'it has two ports';
+	ELSIF port <> '' AND (port !~ '^:[1-9][0-9]*$' OR length(port) > 6 OR substr(port, 2)::integer > 65535) THEN
+		RETURN 'its port is not a number from 1 to 65535 without leading zeros';
+	ELSIF scheme || port IN ('http:80', 'https:443', 'ws:80', 'wss:443', 'ftp:21') THEN
+		RETURN 'it spells out the default port, which browsers leave out';
+	END IF;
+	RETURN cors.check_host(scheme, host, is_suffix);
+END $$;
+
+-- The valid origin that was probably meant, or NULL.
+CREATE OR REPLACE FUNCTION cors.suggest_origin(origin text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	o       text COLLATE "C" := lower(btrim(origin, E' \t\r\n"''') COLLATE "C");
+	address text COLLATE "C";
+BEGIN
+	IF o ~ '^(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]+|:\*)?([/?#]|$)' THEN
+		o := 'https://' || o;
+	END IF;
+	o := regexp_replace(o, '^([a-z][a-z0-9+.-]*://)[^/?#\\@]*@', '\1');
+	o := regexp_replace(o, '^([a-z][a-z0-9+.-]*://[^/?#\\]+)[/?#\\].*$', '\1');
+	o := regexp_replace(o, '^((http|ws)://.*):0*80$', '\1');
+	o := regexp_replace(o, '^((https|wss)://.*):0*443$', '\1');
+	o := regexp_replace(o, '^(ftp://.*):0*21$', '\1');
+	o := regexp_replace(o, ':0+([1-9][0-9]*)$', ':\1');
+	o := regexp_replace(o, '^(https?://[^:]+):$', '\1');
+	o := regexp_replace(o, '^https?://\*$', '*');
+	address := substring(o FROM '://\[([^]]*)\]');
+	o := coalesce(replace(o, '[' || address || ']', '[' || cors.ipv6_text(address) || ']'), o);
+	RETURN CASE WHEN o <> origin AND cors.check_origin(o) IS NULL THEN o END;
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.accept_origin(origin text)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	reason     text := cors.check_origin(origin);
+	suggestion text;
+BEGIN
+	IF reason IS NULL THEN
+		RETURN true;
+	END IF;
+	suggestion := cors.suggest_origin(origin);
+	RETURN cors.reject('origins', 'origin', format('%L is not an origin: %s', left(origin, 328), reason), CASE
+	    WHEN suggestion LIKE '%*%' THEN format('write %L', suggestion)
+	    WHEN suggestion IS NOT NULL THEN format('browsers send %L', suggestion)
+	    WHEN origin = 'null' THEN 'serve the page from an origin of its own, or write ''*'' with a policy without credentials'
+	    WHEN origin LIKE 'file:%' THEN 'serve the page from an origin of its own, such as ''http://localhost:3000'''
+	    WHEN origin ~ '[,; ]' THEN 'write one row for each origin'
+	    WHEN origin LIKE '%*%' THEN 'write ''https://*.example.com'', ''https://example.com:*'', ''https://*.example.com:*'' or ''*'''
+	    WHEN origin ~ '[^!-~]' THEN 'write an international host name in its ASCII form, such as ''https://xn--bcher-kva.example'''
+	    ELSE 'write scheme://host or scheme://host:port, such as ''https://app.example.com'' or ''http://localhost:3000''' END);
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.accept_realm(realm text)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF octet_length(realm) > 255 THEN
+		RETURN cors.reject('origins', 'realm', format('%L is not a realm: it is longer than 255 bytes', left(realm, 80) || '...'),
+		    'write what the web server sends as CORS_REALM: a short name');
+	ELSIF realm ~ '[\u0001-\u001f\u007f]' THEN
+		RETURN cors.reject('origins', 'realm', format('%L is not a realm: it has a control character', realm),
+		    'write what the web server sends as CORS_REALM, without line breaks and tabs');
+	END IF;
+	RETURN true;
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.accept_policy_name(name text)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF octet_length(name) <= 63 AND name ~ '^[a-zA-Z0-9][a-zA-Z0-9._-]*$' THEN
+		RETURN true;
+	END IF;
+	RETURN cors.reject('policies', 'name', format('%L is not a policy name: %s', left(name, 80), CASE
+	    WHEN name = '' THEN 'it is empty'
+	    WHEN octet_length(name) > 63 THEN 'it is longer than 63 bytes'
+	    WHEN name ~ '^[._-]' THEN 'it begins with a punctuation mark'
+	    ELSE 'it has a character other than letters, digits and ._-' END),
+	    'write 1 to 63 letters, digits and ._-, a letter or digit first, such as ''public-api''');
+END $$;
+
+-- One name of a list: NULL or the reason it may not stand there.
+CREATE OR REPLACE FUNCTION cors.check_name(list name, element text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+	WHEN element IS NULL THEN 'it is NULL'
+	WHEN element = '' THEN 'it is empty'
+	WHEN element ~ '[,[:space:]]' THEN 'it has a space or a comma'
+	WHEN element !~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]+$' THEN 'it has a character that no HTTP token has'
+	WHEN octet_length(element) > 64 THEN 'it is longer than 64 bytes'
+	WHEN list = 'methods' AND upper(element COLLATE "C") IN ('CONNECT', 'TRACE', 'TRACK')
+		THEN 'no browser lets a page send it'
+	WHEN list = 'headers' AND lower(element COLLATE "C") ~ ('^(proxy-.*|sec-.*|access-control-(allow-.*|expose-headers|max-age))$')
+		THEN CASE WHEN element ~* '^access' THEN 'it belongs in answers, not in requests'
+		    ELSE 'no browser lets a page set it' END
+	WHEN list = 'headers' AND lower(element COLLATE "C") IN ('accept-charset', 'accept-encoding',
+		'access-control-request-headers', 'access-control-request-method', 'connection', 'content-length',
+		'cookie', 'cookie2', 'date', 'dnt', 'expect', 'host', 'keep-alive', 'origin', 'referer', 'set-cookie',
+		'te', 'trailer', 'transfer-encoding', 'upgrade', 'via')
+		THEN 'no browser lets a page set it'
+	WHEN list = 'expose_headers' AND lower(element COLLATE "C") IN ('set-cookie', 'set-cookie2')
+		THEN 'no browser shows it to a page'
+	WHEN list = 'expose_headers' AND lower(element COLLATE "C") ~ '^(origin|access-control-request-.*)$'
+		THEN 'it belongs in requests, not in answers'
+	END
+$$;
+
+-- methods, headers and expose_headers: flat lists of HTTP tokens, or of "*".
+CREATE OR REPLACE FUNCTION cors.accept_list(list name, names text[])
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	noun    constant text := CASE list WHEN 'methods' THEN 'a method' WHEN 'headers' THEN 'a request header'
+	    ELSE 'a response header' END;
+	example constant text := CASE list WHEN 'methods' THEN '{GET,POST}' WHEN 'headers' THEN '{Content-Type,Authorization}'
+	    ELSE '{ETag,Link}' END;
+	maximum constant integer := CASE list WHEN 'methods' THEN 1024 ELSE 2048 END;
+	element text;
+	reason  text;
+BEGIN
+	IF array_ndims(names) > 1 OR cardinality(names) > 128 THEN
+		RETURN cors.reject('policies', list, format('%s is not a list of names: it has more than %s', list,
+		    CASE WHEN array_ndims(names) > 1 THEN 'one dimension' ELSE '128 elements' END),
+		    format('write a flat list such as ''%s'', or ''{*}'' for any', example));
+	END IF;
+	FOREACH element IN ARRAY names LOOP
+		reason := cors.check_name(list, element);
+		IF reason IS NOT NULL THEN
+			RETURN cors.reject('policies', list, format('%L may not stand in %s: %s', left(element, 80), list, reason), CASE
+			    WHEN reason LIKE 'no browser%' OR reason LIKE 'it belongs%'
+				THEN format('leave it out of %s: it would never have an effect', list)
+			    ELSE format('write %s as one element, in a list such as ''%s'', or ''{*}'' for any', noun, example) END);
+		END IF;
+	END LOOP;
+	IF octet_length(array_to_string(names, ',')) > maximum THEN
+		RETURN cors.reject('policies', list, format('%s is too long: %s bytes when joined by commas, at most %s fit',
+		    list, octet_length(array_to_string(names, ',')), maximum),
+		    'leave out what is not needed, or write ''{*}'' for any');
+	END IF;
+	RETURN true;
+END $$;
+
+-- Plain http that leaves the machine: anybody on the way can be that origin.
+CREATE OR REPLACE FUNCTION cors.is_plain_http(origin text)
+RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT origin LIKE 'http://%'
+	   AND origin !~ '^http://(((\*|[a-z0-9_-]+)\.)*localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[::1\])(:[0-9*]+)?$'
+$$;
+
+-- 2. The tables ---------------------------------------------------------------
+
+-- Which cluster and database the transaction numbers in meta and changes
+-- belong to: in a dump restored elsewhere they mean nothing.
+CREATE OR REPLACE FUNCTION cors.home()
+RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	cluster text;
+BEGIN
+	BEGIN
+		SELECT system_identifier::text INTO cluster FROM pg_control_system();
+	EXCEPTION WHEN insufficient_privilege OR undefined_function OR feature_not_supported THEN
+		cluster := 'unknown';		-- some hosted services hide it
+	END;
+	RETURN cluster || '/' || (SELECT oid FROM pg_database WHERE datname = current_database());
+END $$;
+
+-- Every step from one version to the next has its own IF, and ends by
+-- recording its number.
+DO $$
+BEGIN
+	IF to_regclass('cors.meta') IS NOT NULL THEN
+		RETURN;
+	END IF;
+
+	CREATE TABLE cors.meta (
+		only_row       boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+		schema_version integer     NOT NULL,
+		home           text        NOT NULL,
+		pruned_xid     xid8        NOT NULL,	-- rows of changes up to this one may be gone
+		updated_at     timestamptz NOT NULL DEFAULT now()
+	);
+
+	CREATE TABLE cors.policies (
+		name           text COLLATE "C" PRIMARY KEY
+			CONSTRAINT name_is_valid CHECK (cors.accept_policy_name(name)),
+		methods        text[]  NOT NULL DEFAULT '{GET,HEAD,POST}'
+			CONSTRAINT methods_are_valid CHECK (cors.accept_list('methods', methods)),
+		headers        text[]  NOT NULL DEFAULT '{}'
+			CONSTRAINT headers_are_valid CHECK (cors.accept_list('headers', headers)),
+		expose_headers text[]  NOT NULL DEFAULT '{}'
+			CONSTRAINT expose_headers_are_valid CHECK (cors.accept_list('expose_headers', expose_headers)),
+		credentials    boolean NOT NULL DEFAULT false,
+		max_age        integer
+			CONSTRAINT max_age_is_valid CHECK (max_age IS NULL OR max_age BETWEEN 0 AND 86400
+			OR cors.reject('policies', 'max_age', format('%s is not a max_age: it is not between 0 and 86400 seconds', max_age),
+			    CASE WHEN max_age < 0 THEN 'write 0 for no caching, or NULL to leave the header out'
+				ELSE 'write 86400: no browser keeps a preflight for longer' END)),
+		insecure       boolean NOT NULL DEFAULT false,
+		note           text,
+		CONSTRAINT expose_any_without_credentials CHECK (NOT credentials OR NOT '*' = ANY (expose_headers)
+			OR cors.reject('policies', 'expose_headers',
+			    format('policy %L may not expose ''*'': with credentials browsers take it for a header of that name', name),
+			    'list the headers in expose_headers, or set credentials to false'))
+	);
+	INSERT INTO cors.policies (name, note) VALUES ('default', 'used by rows that name no policy');
+
+	CREATE TABLE cors.origins (
+		realm      text COLLATE "C" NOT NULL DEFAULT ''
+			CONSTRAINT realm_is_valid CHECK (realm = '' OR cors.accept_realm(realm)),
+		-- The expression lets ordinary origins pass in two microseconds and
+		-- accepts nothing that the function does not: 70 bytes leave 63 for
+		-- a host, and the last label is no number. No {m,n} in it: bounds
+		-- cost ten times the rest.
+		origin     text COLLATE "C" NOT NULL
+			CONSTRAINT origin_is_valid CHECK (
+			(length(origin) <= 70
+			 AND origin ~ '^https?://([a-z0-9][a-z0-9-]*\.)*[a-z][a-z0-9-]*(:[1-9][0-9][0-9][0-9])?$')
+			OR cors.accept_origin(origin)),
+		policy     text COLLATE "C" NOT NULL DEFAULT 'default'
+			REFERENCES cors.policies ON UPDATE CASCADE,
+		allow      boolean NOT NULL DEFAULT true,
+		expires_at timestamptz,
+		note       text,
+		PRIMARY KEY (realm, origin)
+	);
+	CREATE INDEX origins_policy ON cors.origins (policy);
+	-- What a policy must look at before it may allow credentials.
+	CREATE INDEX origins_exposed ON cors.origins (policy) WHERE allow AND (origin = '*' OR origin LIKE 'http://%');
+
+	-- The change log. Its order is that of the snapshots in which xid
+	-- becomes visible, never that of id or at.
+	CREATE TABLE cors.changes (
+		xid    xid8        NOT NULL DEFAULT pg_current_xact_id(),
+		id     bigint      GENERATED ALWAYS AS IDENTITY,
+		kind   "char"      NOT NULL CHECK (kind IN ('o', 'p', '*')),
+		realm  text COLLATE "C",	-- kind o: of the row; kind p: the policy's name
+		origin text COLLATE "C",
+		at     timestamptz NOT NULL DEFAULT now(),
+		wake   boolean     NOT NULL DEFAULT false,	-- one row of a statement carries the wake-up
+		PRIMARY KEY (xid, id)
+	) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2);
+
+	INSERT INTO cors.meta (schema_version, home, pruned_xid) VALUES (1, cors.home(), pg_current_xact_id());
+END $$;
+
+COMMENT ON TABLE cors.policies IS 'what an origin may do; shared by many origins';
+COMMENT ON COLUMN cors.policies.methods IS 'HTTP methods, or {*}';
+COMMENT ON COLUMN cors.policies.headers IS 'request headers a page may set, or {*}, which never covers Authorization';
+COMMENT ON COLUMN cors.policies.expose_headers IS 'response headers a page may read';
+COMMENT ON COLUMN cors.policies.credentials IS 'cookies, client certificates and HTTP authentication are sent along';
+COMMENT ON COLUMN cors.policies.max_age IS 'seconds a browser may keep a preflight; NULL: it decides';
+COMMENT ON COLUMN cors.policies.insecure IS 'credentials also for plain http and for patterns over a public suffix';
+COMMENT ON TABLE cors.origins IS 'which origin may read what a realm answers, under which policy';
+COMMENT ON COLUMN cors.origins.realm IS 'the API or tenant, chosen by the web server as CORS_REALM';
+COMMENT ON COLUMN cors.origins.origin IS 'scheme://host[:port], scheme://*.host[:port|:*], scheme://host:* or *';
+COMMENT ON COLUMN cors.origins.allow IS 'false: refused, even where a wider pattern allows it';
+COMMENT ON COLUMN cors.origins.expires_at IS 'the row is absent from then on';
+COMMENT ON TABLE cors.changes IS 'change log, written by triggers, read by corscache-syncd';
+COMMENT ON TABLE cors.meta IS 'one row: the version of this schema and how far the log was pruned';
+
+-- 3. Credentials -------------------------------------------------------------
+--
+-- A rule over two tables: no '*' under a policy with credentials, and no plain
+-- http unless the policy says insecure. The row that makes a pair dangerous is
+-- refused, whichever it is. A dangerous origin locks its policy FOR SHARE,
+-- which an UPDATE of the policy waits for, and the other way round; ordinary
+-- rows are let through by the WHEN of the trigger and lock nothing new.
+
+CREATE OR REPLACE FUNCTION cors.check_origin_policy()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	policy cors.policies;
+BEGIN
+	SELECT * INTO policy FROM cors.policies WHERE name = NEW.policy FOR SHARE;
+	IF policy.credentials AND NEW.origin = '*' THEN
+		PERFORM cors.reject('origins', 'policy',
+		    format('''*'' may not use policy %L: the policy allows credentials', NEW.policy),
+		    'use a policy with credentials = false, or list the origins one by one');
+	ELSIF policy.credentials AND NOT policy.insecure AND cors.is_plain_http(NEW.origin) THEN
+		PERFORM cors.reject('origins', 'policy',
+		    format('%L may not use policy %L: the policy allows credentials, and plain http can be forged on the way',
+			NEW.origin, NEW.policy),
+		    'write https, use a policy with credentials = false, or set insecure = true on the policy');
+	END IF;
+	RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.check_policy_origins()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	culprit cors.origins;
+BEGIN
+	-- An older snapshot would not show the rows that were committed while
+	-- we waited for the lock.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'credentials of policy % can only be widened in a READ COMMITTED transaction', quote_literal(NEW.name)
+		USING ERRCODE = 'invalid_transaction_state',
+		    HINT = 'begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED';
+	END IF;
+	SELECT * INTO culprit FROM cors.origins
+	 WHERE policy = NEW.name AND allow AND (origin = '*' OR origin LIKE 'http://%')
+	   AND (origin = '*' OR NOT NEW.insecure AND cors.is_plain_http(origin))
+	 LIMIT 1;
+	IF culprit.origin = '*' THEN
+		PERFORM cors.reject('policies', 'credentials',
+		    format('policy %L may not allow credentials: ''*'' uses it in realm %L', NEW.name, culprit.realm),
+		    'give ''*'' a policy of its own, or delete that row first');
+	ELSIF culprit.origin IS NOT NULL THEN
+		PERFORM cors.reject('policies', 'credentials',
+		    format('policy %L may not allow credentials: %L in realm %L uses it, and plain http can be forged on the way',
+			NEW.name, culprit.origin, culprit.realm),
+		    'give that origin https or a policy of its own, or set insecure = true on the policy');
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- 4. The change log -----------------------------------------------------------
+--
+-- Statement triggers write the keys of what changed in the columns that the
+-- shared table holds; note is not among them. Where a statement touches more
+-- than 10000 rows, one row '*' asks for a snapshot instead.
+
+CREATE OR REPLACE FUNCTION cors.log_origins()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most constant integer := 10000;
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		IF NOT EXISTS (SELECT FROM new_rows OFFSET most) THEN
+			INSERT INTO cors.changes (kind, realm, origin, wake)
+			SELECT 'o', realm, origin, row_number() OVER () = 1 FROM new_rows;
+			RETURN NULL;
+		END IF;
+	ELSIF TG_OP = 'DELETE' THEN
+		IF NOT EXISTS (SELECT FROM old_rows OFFSET most) THEN
+			INSERT INTO cors.changes (kind, realm, origin, wake)
+			SELECT 'o', realm, origin, row_number() OVER () = 1 FROM old_rows;
+			RETURN NULL;
+		END IF;
+	ELSIF TG_OP = 'UPDATE' THEN
+		WITH difference AS (
+			(SELECT realm, origin, policy, allow, expires_at FROM old_rows
+			 EXCEPT ALL
+			 SELECT realm, origin, policy, allow, expires_at FROM new_rows)
+			UNION ALL
+			(SELECT realm, origin, policy, allow, expires_at FROM new_rows
+			 EXCEPT ALL
+			 SELECT realm, origin, policy, allow, expires_at FROM old_rows)
+		), changed AS MATERIALIZED (
+			SELECT DISTINCT realm, origin FROM difference LIMIT most + 1
+		), total AS (
+			SELECT count(*) AS n FROM changed
+		)
+		INSERT INTO cors.changes (kind, realm, origin, wake)
+		SELECT 'o', realm, origin, row_number() OVER () = 1 FROM changed, total WHERE n <= most
+		UNION ALL
+		SELECT '*', NULL, NULL, true FROM total WHERE n > most;
+		RETURN NULL;
+	END IF;
+	INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
+	RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.log_policies()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		INSERT INTO cors.changes (kind, realm, wake)
+		SELECT 'p', name, row_number() OVER () = 1 FROM new_rows;
+	ELSIF TG_OP = 'DELETE' THEN
+		INSERT INTO cors.changes (kind, realm, wake)
+		SELECT 'p', name, row_number() OVER () = 1 FROM old_rows;
+	ELSIF TG_OP = 'UPDATE' THEN
+		INSERT INTO cors.changes (kind, realm, wake)
+		SELECT 'p', name, row_number() OVER () = 1 FROM (
+			SELECT o.name FROM old_rows o LEFT JOIN new_rows n USING (name)
+			 WHERE (o.methods, o.headers, o.expose_headers, o.credentials, o.max_age, o.insecure)
+			    IS DISTINCT FROM (n.methods, n.headers, n.expose_headers, n.credentials, n.max_age, n.insecure)
+			UNION
+			SELECT n.name FROM new_rows n LEFT JOIN old_rows o USING (name) WHERE o.name IS NULL
+		) changed;
+	ELSE
+		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- The same for session_replication_role = replica (logical replication, bulk
+-- loads), where statement triggers do not fire.
+CREATE OR REPLACE FUNCTION cors.log_replicated()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'policies' THEN
+		IF TG_OP <> 'INSERT' THEN
+			INSERT INTO cors.changes (kind, realm, wake) VALUES ('p', OLD.name, true);
+		END IF;
+		IF TG_OP <> 'DELETE' THEN
+			INSERT INTO cors.changes (kind, realm, wake) VALUES ('p', NEW.name, true);
+		END IF;
+	ELSE
+		IF TG_OP <> 'INSERT' THEN
+			INSERT INTO cors.changes (kind, realm, origin, wake) VALUES ('o', OLD.realm, OLD.origin, true);
+		END IF;
+		IF TG_OP <> 'DELETE' THEN
+			INSERT INTO cors.changes (kind, realm, origin, wake) VALUES ('o', NEW.realm, NEW.origin, true);
+		END IF;
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- A publication FOR ALL TABLES carries the log and meta too, with the
+-- publisher's transaction numbers: only what our own triggers wrote may stay.
+CREATE OR REPLACE FUNCTION cors.drop_replicated()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'changes' AND TG_OP = 'INSERT' THEN
+		IF NEW.xid = pg_current_xact_id() THEN
+			RETURN NEW;
+		END IF;
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- NOTIFY holds a lock of the whole cluster until its COMMIT is on disk, so
+-- notifying transactions commit one at a time. Hence at COMMIT (deferred), and
+-- only one committing transaction at a time carries the wake-up: who loses the
+-- race is found by the polls that follow a wake-up. The log is the truth.
+CREATE OR REPLACE FUNCTION cors.wake()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF coalesce(current_setting('cors.notify', true), '') <> 'off'	-- PREPARE TRANSACTION refuses NOTIFY
+	    AND pg_notification_queue_usage() < 0.5			-- a stuck listener must not stop writers
+	    AND pg_try_advisory_xact_lock(1129271891, 1) THEN		-- 'CORS'
+		PERFORM pg_notify('cors_changes', '');
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- The triggers that make this schema work, and the mode each must be in:
+-- O(rigin), A(lways), R(eplica).
+CREATE OR REPLACE FUNCTION cors.wanted_triggers(OUT tab name, OUT trg name, OUT mode "char", OUT definition text)
+RETURNS SETOF record LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT * FROM (VALUES
+	('origins'::name, 'log_insert'::name, 'O'::"char", 'TRIGGER log_insert AFTER INSERT ON cors.origins REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_update', 'O', 'TRIGGER log_update AFTER UPDATE ON cors.origins REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_delete', 'O', 'TRIGGER log_delete AFTER DELETE ON cors.origins REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_truncate', 'A', 'TRIGGER log_truncate AFTER TRUNCATE ON cors.origins FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_replicated', 'R', 'TRIGGER log_replicated AFTER INSERT OR UPDATE OR DELETE ON cors.origins FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
+	('origins', 'check_policy', 'O', 'TRIGGER check_policy AFTER INSERT OR UPDATE ON cors.origins FOR EACH ROW WHEN (NEW.allow AND (NEW.origin = ''*'' OR NEW.origin LIKE ''http://%'')) EXECUTE FUNCTION cors.check_origin_policy()'),
+	('policies', 'log_insert', 'O', 'TRIGGER log_insert AFTER INSERT ON cors.policies REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_update', 'O', 'TRIGGER log_update AFTER UPDATE ON cors.policies REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_delete', 'O', 'TRIGGER log_delete AFTER DELETE ON cors.policies REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_truncate', 'A', 'TRIGGER log_truncate AFTER TRUNCATE ON cors.policies FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_replicated', 'R', 'TRIGGER log_replicated AFTER INSERT OR UPDATE OR DELETE ON cors.policies FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
+	('policies', 'check_origins', 'O', 'TRIGGER check_origins AFTER UPDATE ON cors.policies FOR EACH ROW WHEN (NEW.credentials AND (NOT OLD.credentials OR OLD.insecure AND NOT NEW.insecure)) EXECUTE FUNCTION cors.check_policy_origins()'),
+	('changes', 'wake', 'A', 'CONSTRAINT TRIGGER wake AFTER INSERT ON cors.changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wake) EXECUTE FUNCTION cors.wake()'),
+	('changes', 'drop_replicated', 'R', 'TRIGGER drop_replicated BEFORE INSERT OR UPDATE OR DELETE ON cors.changes FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()'),
+	('meta', 'drop_replicated', 'R', 'TRIGGER drop_replicated BEFORE INSERT OR UPDATE OR DELETE ON cors.meta FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()')
+	) wanted
+$$;
+
+-- Only what is missing or in another mode is touched: creating a trigger locks
+-- out writers, and a new one voids every reader's position.
+DO $$
+DECLARE
+	wanted record;
+	mode   "char";
+BEGIN
+	FOR wanted IN SELECT * FROM cors.wanted_triggers() LOOP
+		SELECT tgenabled INTO mode FROM pg_trigger
+		 WHERE tgrelid = ('cors.' || wanted.tab)::regclass AND tgname = wanted.trg;
+		IF NOT FOUND THEN
+			EXECUTE 'CREATE ' || wanted.definition;
+			mode := 'O';
+		END IF;
+		IF mode <> wanted.mode THEN
+			EXECUTE format('ALTER TABLE cors.%I ENABLE %s TRIGGER %I', wanted.tab,
+			    CASE wanted.mode WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, wanted.trg);
+		END IF;
+	END LOOP;
+END $$;
+
+-- 5. For the reader -----------------------------------------------------------
+
+-- Everything that makes an old position worthless, in one opaque string:
+-- another server or a restart, a crash inside one postmaster, another
+-- database, tables rewritten, swapped or truncated, triggers switched off and
+-- on. to_regclass(), because a ::regclass here would be frozen to today's OID.
+CREATE OR REPLACE VIEW cors.token AS
+	SELECT concat_ws(',', pg_postmaster_start_time(),
+	    (SELECT stats_reset FROM pg_stat_bgwriter),
+	    (SELECT oid FROM pg_database WHERE datname = current_database()),
+	    (SELECT string_agg(format('%s:%s', oid, relfilenode), ' ' ORDER BY oid) FROM pg_class
+	      WHERE oid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))),
+	    (SELECT string_agg(format('%s:%s:%s', oid, tgenabled, xmin), ' ' ORDER BY oid) FROM pg_trigger
+	      WHERE tgrelid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))
+	        AND NOT tgisinternal)) AS token;
+
+-- NULL when the change log can be trusted, otherwise what is wrong with it.
+CREATE OR REPLACE FUNCTION cors.problem()
+RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT string_agg(problem, '; ') FROM (
+		SELECT format('trigger %s on cors.%s is %s: run 0001_schema.sql again', w.trg, w.tab,
+		       CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'in the wrong mode' END) AS problem
+		  FROM cors.wanted_triggers() w
+		  LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass('cors.' || w.tab) AND t.tgname = w.trg AND NOT t.tgisinternal
+		 WHERE t.tgenabled IS DISTINCT FROM w.mode
+		UNION ALL
+		SELECT format('cors.%s is a %s: writes to its parts bypass the triggers', relname,
+		       CASE relkind WHEN 'r' THEN 'parent table' WHEN 'p' THEN 'partitioned table' ELSE 'view or a foreign table' END)
+		  FROM pg_class WHERE oid IN (to_regclass('cors.origins'), to_regclass('cors.policies'))
+		   AND (relkind <> 'r' OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = pg_class.oid))
+		UNION ALL
+		SELECT format('cors.%s is not logged: a crash empties it, and standbys do not see it', relname)
+		  FROM pg_class WHERE oid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))
+		   AND relpersistence <> 'p'
+		UNION ALL
+		SELECT format('row level security is on for cors.%s: readers may see only a part of it', relname)
+		  FROM pg_class WHERE oid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))
+		   AND relrowsecurity
+		UNION ALL
+		SELECT 'cors.meta has lost its row' WHERE NOT EXISTS (SELECT FROM cors.meta)
+	) problems
+$$;
+
+-- Deletes log rows older than keep (ten minutes at least) and records how far;
+-- returns how many. The first run after a restore from another cluster empties
+-- the log and makes this database its home.
+CREATE OR REPLACE FUNCTION cors.prune(keep interval DEFAULT '1 day', max_rows integer DEFAULT 50000)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	horizon xid8;
+	n       bigint;
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended('cors-prune', 0)) THEN
+		RETURN 0;
+	END IF;
+	IF (SELECT home FROM cors.meta) IS DISTINCT FROM cors.home() THEN
+		DELETE FROM cors.changes;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		UPDATE cors.meta SET home = cors.home(), pruned_xid = pg_current_xact_id(), updated_at = now();
+		RETURN n;
+	END IF;
+	-- Nothing at or above the oldest running transaction. (max(xid8) needs PostgreSQL 15.)
+	SELECT xid INTO horizon FROM (
+		SELECT xid, at FROM cors.changes
+		 WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+		 ORDER BY xid, id LIMIT max_rows) oldest
+	 WHERE at < now() - greatest(keep, interval '10 minutes')
+	 ORDER BY xid DESC LIMIT 1;
+	IF horizon IS NULL THEN
+		RETURN 0;
+	END IF;
+	UPDATE cors.meta SET pruned_xid = CASE WHEN pruned_xid > horizon THEN pruned_xid ELSE horizon END, updated_at = now();
+	DELETE FROM cors.changes WHERE xid <= horizon;	-- never TRUNCATE: older snapshots must keep their rows
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END $$;
+
+CREATE OR REPLACE FUNCTION cors.status(OUT item text, OUT value text)
+RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'schema version', schema_version::text FROM cors.meta
+	UNION ALL SELECT 'problem', coalesce(cors.problem(), 'none')
+	UNION ALL SELECT 'origins (estimate)', greatest(reltuples, 0)::bigint::text FROM pg_class WHERE oid = to_regclass('cors.origins')
+	UNION ALL SELECT 'policies', count(*)::text FROM cors.policies
+	UNION ALL SELECT 'change log rows', count(*)::text FROM cors.changes
+	UNION ALL SELECT 'change log since', coalesce(min(at)::text, '-') FROM cors.changes
+	UNION ALL SELECT 'readers connected', count(*)::text FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name LIKE 'corscache-syncd%'
+	UNION ALL SELECT 'notification queue used', pg_notification_queue_usage()::text
+$$;
+
+-- 6. Helpers ------------------------------------------------------------------
+-- They run with the caller's rights.
+
+-- The row then says exactly this, whatever it said before.
+CREATE OR REPLACE FUNCTION cors.allow(origin text, realm text DEFAULT '', policy text DEFAULT 'default',
+    expires timestamptz DEFAULT NULL, note text DEFAULT NULL)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO cors.origins AS o (realm, origin, policy, allow, expires_at, note)
+	VALUES ($2, $1, $3, true, $4, $5)
+	ON CONFLICT ON CONSTRAINT origins_pkey DO UPDATE
+	SET policy = excluded.policy, allow = true, expires_at = excluded.expires_at, note = coalesce(excluded.note, o.note)
+$$;
+
+-- A refusal never expires: a wider pattern would allow the origin again.
+CREATE OR REPLACE FUNCTION cors.refuse(origin text, realm text DEFAULT '', note text DEFAULT NULL)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO cors.origins AS o (realm, origin, allow, note)
+	VALUES ($2, $1, false, $3)
+	ON CONFLICT ON CONSTRAINT origins_pkey DO UPDATE
+	SET allow = false, expires_at = NULL, note = coalesce(excluded.note, o.note)
+$$;
+
+-- true: there was such a row.
+CREATE OR REPLACE FUNCTION cors.remove(origin text, realm text DEFAULT '')
+RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	WITH gone AS (DELETE FROM cors.origins o WHERE o.realm = $2 AND o.origin = $1 RETURNING 1)
+	SELECT count(*) > 0 FROM gone
+$$;
+
+-- The realm then holds exactly these origins, allowed under this policy for
+-- ever; rows that are so already are left alone. EXCEPT and INTERSECT, because
+-- a join with unnest() may become a nested loop.
+CREATE OR REPLACE FUNCTION cors.set_realm(realm text, origins text[], policy text DEFAULT 'default',
+    OUT added bigint, OUT changed bigint, OUT removed bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	DELETE FROM cors.origins o WHERE o.realm = $1 AND o.origin = ANY (ARRAY(
+		SELECT origin FROM cors.origins WHERE realm = $1 EXCEPT SELECT unnest($2)));
+	GET DIAGNOSTICS removed = ROW_COUNT;
+	UPDATE cors.origins o SET policy = $3, allow = true, expires_at = NULL WHERE o.realm = $1 AND o.origin = ANY (ARRAY(
+		SELECT origin FROM cors.origins
+		 WHERE realm = $1 AND (policy <> $3 OR NOT allow OR expires_at IS NOT NULL)
+		INTERSECT SELECT unnest($2)));
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	INSERT INTO cors.origins (realm, origin, policy)
+		SELECT $1, missing, $3 FROM (
+			SELECT unnest($2) EXCEPT SELECT origin FROM cors.origins WHERE realm = $1) m (missing)
+		ON CONFLICT DO NOTHING;
+	GET DIAGNOSTICS added = ROW_COUNT;
+END $$;
+
+-- 7. Roles --------------------------------------------------------------------
+-- cors_reader: corscache-syncd. cors_editor: the application.
+
+DO $$
+DECLARE
+	role name;
+BEGIN
+	FOREACH role IN ARRAY '{cors_reader,cors_editor}'::name[] LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role);
+		BEGIN
+			EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+		EXCEPTION
+		WHEN duplicate_object OR unique_violation THEN
+			NULL;		-- made at this moment for another database
+		WHEN insufficient_privilege THEN
+			RAISE WARNING 'role % does not exist and may not be created by %', role, current_user
+			USING HINT = format('let an administrator run CREATE ROLE %I NOLOGIN, then run this file again', role);
+		END;
+	END LOOP;
+END $$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA cors FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cors FROM PUBLIC;
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'cors_reader') THEN
+		GRANT USAGE ON SCHEMA cors TO cors_reader;
+		GRANT SELECT ON cors.origins, cors.policies, cors.changes, cors.meta, cors.token TO cors_reader;
+		GRANT EXECUTE ON FUNCTION cors.home(), cors.problem(), cors.prune(interval, integer), cors.status() TO cors_reader;
+	END IF;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'cors_editor') THEN
+		GRANT USAGE ON SCHEMA cors TO cors_editor;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON cors.origins, cors.policies TO cors_editor;
+		-- reject and accept_*: a CHECK runs with the rights of whoever writes.
+		GRANT EXECUTE ON FUNCTION cors.check_origin(text), cors.check_host(text, text, boolean), cors.ipv6_text(text),
+		    cors.suggest_origin(text), cors.check_name(name, text), cors.reject(name, name, text, text),
+		    cors.accept_origin(text), cors.accept_realm(text), cors.accept_policy_name(text), cors.accept_list(name, text[]),
+		    cors.allow(text, text, text, timestamptz, text), cors.refuse(text, text, text), cors.remove(text, text),
+		    cors.set_realm(text, text[], text), cors.status() TO cors_editor;
+	END IF;
+END $$;
+
+COMMIT;
