@@ -14,7 +14,10 @@
 
 struct config {
 #define OPTION_FIELD_str	char *
+#define OPTION_FIELD_path	char *
+#define OPTION_FIELD_socket	char *
 #define OPTION_FIELD_int	int
+#define OPTION_FIELD_either	int
 #define OPTION(section, name, type, def, min, max, reload, prose)	OPTION_FIELD_##type section##_##name;
 #include "options.def"
 #undef OPTION
@@ -23,27 +26,37 @@ struct config {
 /* Where a value comes from, for cachectl config. */
 enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_FLAG };
 
+enum option_type { OPTION_str, OPTION_path, OPTION_socket, OPTION_int, OPTION_either };
+
 struct option_desc {
 	const char	*section;
 	const char	*name;
-	const char	*type;		/* "str" or "int" */
+	enum option_type type;
 	const char	*def;		/* as written in a file */
 	int		 min, max;
 	bool		 reload;
 	const char	*prose;
 	size_t		 offset;	/* in struct config */
 };
-extern const struct option_desc	 option_descs[];
-extern const size_t		 option_ndescs;
+
+#define OPTION(section, name, type, def, min, max, reload, prose)	+ 1
+enum { OPTION_COUNT = 0
+#include "options.def"
+};
+#undef OPTION
+extern const struct option_desc	 option_descs[OPTION_COUNT];
 
 /*
  * file NULL: CONFIG_DEFAULT_FILE, which may be absent. overrides: "section.name=value",
  * the last one wins. 0 and *c (config_free), or -1 and err: "file:line: setting: what is wrong".
+ * Reads the environment: libconfuse expands ${VARIABLE}.
  */
 int	 config_load(struct config **c, const char *file, const char *const *overrides, size_t noverrides,
 	    char *err, size_t errlen);
 void	 config_free(struct config **c);
 enum config_source	 config_source(const struct config *c, size_t option);
+/* What is allowed: "10 to 3600000", "200 or 204", "an absolute path" ... */
+const char		*config_allowed(size_t option, char *buf, size_t cap);
 /* The value as text; buf for ints. */
 const char		*config_text(const struct config *c, size_t option, char *buf, size_t cap);
 

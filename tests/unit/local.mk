@@ -7,3 +7,18 @@ TESTS += tests/unit/check_siphash
 tests_unit_check_siphash_SOURCES = tests/unit/check_siphash.c tests/unit/run.h
 tests_unit_check_siphash_CFLAGS = $(unit_cflags)
 tests_unit_check_siphash_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_config
+TESTS += tests/unit/check_config
+tests_unit_check_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_unit_check_config_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/unit/check_log
+TESTS += tests/unit/check_log
+tests_unit_check_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_unit_check_log_LDADD = lib/libcorscache.a $(CHECK_LIBS)
+
+check_PROGRAMS += tests/unit/check_sdnotify
+TESTS += tests/unit/check_sdnotify
+tests_unit_check_sdnotify_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_unit_check_sdnotify_LDADD = lib/libcorscache.a $(CHECK_LIBS)
