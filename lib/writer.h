@@ -32,6 +32,8 @@ struct writer_options {
 	gid_t		 group;		/* readers' group, (gid_t)-1 = leave */
 	unsigned	 grace_ms;	/* before a superseded file is emptied; 0 = 2000 */
 	unsigned	 max_shards;	/* 0 = 256; tests force small ones */
+	char		*err;		/* why writer_open() failed, in words; may be NULL */
+	size_t		 errlen;
 };
 
 /* -EWOULDBLOCK: another writer lives. -EPROTO: a layout that is not ours. */

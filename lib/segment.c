@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "layout.h"
+
+void
+segment_name_root(char name[SEGMENT_NAME], uint64_t table)
+{
+	snprintf(name, SEGMENT_NAME, "t%" PRIu64, table);
+}
+
+void
+segment_name_shard(char name[SEGMENT_NAME], uint64_t table, unsigned shard, uint64_t generation)
+{
+	snprintf(name, SEGMENT_NAME, "t%" PRIu64 ".s%u.%" PRIu64, table, shard, generation);
+}
+
+void
+segment_name_policies(char name[SEGMENT_NAME], uint64_t table, uint64_t generation)
+{
+	snprintf(name, SEGMENT_NAME, "t%" PRIu64 ".p%" PRIu64, table, generation);
+}
+
+int
+segment_directory(const char *path, int *dirfd, uid_t *uid)
+{
+	char name[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if ((size_t)snprintf(name, sizeof name, "%s/" LAYOUT_DIR, path) >= sizeof name)
+		return -ENAMETOOLONG;
+	if ((fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0 || (st.st_mode & 022) != 0) {
+		close(fd);
+		return -EPERM;
+	}
+	*dirfd = fd;
+	*uid = st.st_uid;
+	return 0;
+}
+
+/* Opens and checks; the size goes to *len. */
+static int
+open_checked(int dirfd, const char *name, int flags, const uid_t *uid, uint64_t min, uint64_t *len)
+{
+	struct stat st;
+	int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0)
+		error = -errno;
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & 022) != 0 || (uid != NULL && st.st_uid != *uid))
+		error = -EPERM;
+	else if (st.st_size < 0 || (uint64_t)st.st_size < min)
+		error = -EPROTO;
+	if (error != 0) {
+		close(fd);
+		return error;
+	}
+	*len = (uint64_t)st.st_size;
+	return fd;
+}
+
+static int
+map(struct mapping *m, int fd, uint64_t len, int protection)
+{
+	void *base = mmap(NULL, len, protection, MAP_SHARED, fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*m = (struct mapping){ .base = base, .len = len, .fd = fd };
+	return 0;
+}
+
+int
+segment_map(struct mapping *m, int dirfd, uid_t uid, const char *name, uint64_t min)
+{
+	uint64_t len;
+	int fd = open_checked(dirfd, name, O_RDONLY, &uid, min, &len), error;
+
+	if (fd < 0)
+		return fd;
+	error = map(m, fd, len, PROT_READ);
+	close(fd);
+	if (error == 0)
+		m->fd = -1;
+	return error;
+}
+
+int
+segment_map_writable(struct mapping *m, int dirfd, const char *name, uint64_t min)
+{
+	uint64_t len;
+	int fd = open_checked(dirfd, name, O_RDWR, NULL, min, &len), error;
+
+	if (fd < 0)
+		return fd;
+	if ((error = map(m, fd, len, PROT_READ | PROT_WRITE)) != 0)
+		close(fd);
+	return error;
+}
+
+int
+segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, uint64_t reserve, gid_t group)
+{
+	int fd, error;
+
+	unlinkat(dirfd, name, 0);
+	if ((fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640)) < 0)
+		return -errno;
+	if (fchmod(fd, 0640) != 0 || (group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) != 0) ||
+	    ftruncate(fd, (off_t)size) != 0)
+		error = -errno;
+	else if ((error = -posix_fallocate(fd, 0, (off_t)reserve)) == 0)
+		error = map(m, fd, size, PROT_READ | PROT_WRITE);
+	if (error != 0) {
+		unlinkat(dirfd, name, 0);
+		close(fd);
+	}
+	return error;
+}
+
+int
+segment_reserve(struct mapping *m, uint64_t from, uint64_t len)
+{
+	return -posix_fallocate(m->fd, (off_t)from, (off_t)len);
+}
+
+void
+segment_unmap(struct mapping *m)
+{
+	if (m->base == NULL)
+		return;
+	munmap(m->base, m->len);
+	if (m->fd >= 0)
+		close(m->fd);
+	*m = (struct mapping){ .fd = -1 };
+}
+
+void
+segment_empty(int dirfd, const char *name)
+{
+	struct stat st;
+	int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size);
+	unlinkat(dirfd, name, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+void *
+segment_copy(const struct mapping *m, uint64_t used)
+{
+	void *copy = used <= m->len ? aligned_alloc(64, (used + 63) & ~63ull) : NULL;
+
+	if (copy != NULL)
+		memcpy(copy, m->base, used);
+	return copy;
+}

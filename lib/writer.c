@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "writer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "table.h"
+
+#define DEFAULT_GRACE_MS	2000
+
+/* A superseded file and when it was: emptied after the grace. */
+struct retired {
+	struct retired	*next;
+	int64_t		 at_ms;
+	char		 name[SEGMENT_NAME];
+};
+
+struct writer {
+	struct table_place place;
+	struct mapping	 ctl_map;
+	struct ctl	*ctl;
+	int		 dirfd;
+	int		 lockfd;
+	unsigned	 grace_ms;
+	struct table	*live;
+	struct table	*next;
+	struct retired	*retired;
+	char		 error[PATH_MAX + 128];
+};
+
+static int64_t
+clock_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int
+fail(struct writer *w, int error, const char *what, const char *name)
+{
+	snprintf(w->error, sizeof w->error, "%s %s: %s", what, name, strerror(-error));
+	return error;
+}
+
+static void
+bump_epoch(struct writer *w)
+{
+	atomic_fetch_add_explicit(&w->ctl->epoch, 1, memory_order_release);
+}
+
+/* ---- superseded files ---- */
+
+static void
+retire(struct writer *w, const char *name)
+{
+	struct retired *r = calloc(1, sizeof *r);
+
+	if (r == NULL)
+		return;		/* the next writer's sweep finds it */
+	r->at_ms = clock_ms(CLOCK_MONOTONIC);
+	snprintf(r->name, sizeof r->name, "%s", name);
+	r->next = w->retired;
+	w->retired = r;
+}
+
+static void
+retire_file(void *arg, const char *name)
+{
+	retire(arg, name);
+}
+
+struct lookup_name {
+	const char	*name;
+	bool		 found;
+};
+
+static void
+compare_name(void *arg, const char *file)
+{
+	struct lookup_name *l = arg;
+
+	l->found |= strcmp(l->name, file) == 0;
+}
+
+static bool
+is_in_use(const struct writer *w, const char *name)
+{
+	struct lookup_name l = { .name = name };
+
+	if (w->live != NULL)
+		table_each_file(w->live, compare_name, &l);
+	if (w->next != NULL)
+		table_each_file(w->next, compare_name, &l);
+	return l.found;
+}
+
+static void
+empty_retired(struct writer *w, int64_t now_ms)
+{
+	for (struct retired **p = &w->retired; *p != NULL;) {
+		struct retired *r = *p;
+
+		if (now_ms - r->at_ms < (int64_t)w->grace_ms) {
+			p = &r->next;
+			continue;
+		}
+		/* a name that was never published may have been used again since */
+		if (!is_in_use(w, r->name))
+			segment_empty(w->dirfd, r->name);
+		*p = r->next;
+		free(r);
+	}
+}
+
+/* What a killed writer left behind: half-built files, and superseded ones still in their grace. */
+static void
+sweep(struct writer *w)
+{
+	int fd = openat(w->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL)
+		return;
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] == 't' && strlen(e->d_name) < SEGMENT_NAME && !is_in_use(w, e->d_name))
+			retire(w, e->d_name);
+	closedir(d);
+}
+
+/* ---- open and close ---- */
+
+static int
+make_directory(struct writer *w, const struct writer_options *opt)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	uid_t uid;
+	int error;
+
+	if ((size_t)snprintf(path, sizeof path, "%s/" LAYOUT_DIR, opt->dir) >= sizeof path)
+		return fail(w, -ENAMETOOLONG, "use", opt->dir);
+	if (mkdir(opt->dir, 0755) == 0)
+		chmod(opt->dir, 0755);		/* whatever the umask */
+	else if (errno != EEXIST)
+		return fail(w, -errno, "create", opt->dir);
+	if (mkdir(path, 0750) == 0) {
+		if (chmod(path, 0750) != 0 || (opt->group != (gid_t)-1 && chown(path, (uid_t)-1, opt->group) != 0))
+			return fail(w, -errno, "set the group of", path);
+	} else if (errno != EEXIST) {
+		return fail(w, -errno, "create", path);
+	}
+	if ((error = segment_directory(opt->dir, &w->dirfd, &uid)) != 0)
+		return fail(w, error, "open", path);
+	if (fstat(w->dirfd, &st) == 0 && st.st_uid != geteuid())
+		return fail(w, -EPERM, "own", path);
+	return 0;
+}
+
+/*
+ * An OFD lock: the kernel drops it with the descriptor, whatever kills us; and
+ * readers can ask who holds it without taking it.
+ */
+static int
+take_lock(struct writer *w, const char *dir)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	w->lockfd = openat(w->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (w->lockfd < 0 || fchmod(w->lockfd, 0640) != 0 ||
+	    (w->place.group != (gid_t)-1 && fchown(w->lockfd, (uid_t)-1, w->place.group) != 0))
+		return fail(w, -errno, "open the lock in", dir);
+	if (fcntl(w->lockfd, F_OFD_SETLK, &lock) != 0)
+		return fail(w, errno == EACCES || errno == EAGAIN ? -EWOULDBLOCK : -errno, "lock", dir);
+	return 0;
+}
+
+static int
+create_ctl(struct writer *w)
+{
+	uint64_t instance;
+	int error;
+
+	if (getrandom(&instance, sizeof instance, 0) != (ssize_t)sizeof instance)
+		return -EIO;
+	error = segment_create(&w->ctl_map, w->dirfd, "ctl.new", LAYOUT_PAGE, LAYOUT_PAGE, w->place.group);
+	if (error != 0)
+		return error;
+	w->ctl = w->ctl_map.base;
+	w->ctl->layout = LAYOUT_WORD;
+	w->ctl->size = sizeof *w->ctl;
+	w->ctl->instance = instance;
+	atomic_store_explicit(&w->ctl->epoch, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	w->ctl->magic = CTL_MAGIC;
+	return renameat(w->dirfd, "ctl.new", w->dirfd, "ctl") != 0 ? -errno : 0;
+}
+
+static int
+open_ctl(struct writer *w, const char *dir)
+{
+	int error = segment_map_writable(&w->ctl_map, w->dirfd, "ctl", LAYOUT_PAGE);
+
+	if (error == -ENOENT)
+		error = create_ctl(w);
+	if (error != 0)
+		return fail(w, error, "open the table in", dir);
+	w->ctl = w->ctl_map.base;
+	if (w->ctl->magic != CTL_MAGIC || w->ctl->layout != LAYOUT_WORD || w->ctl->size != sizeof *w->ctl) {
+		snprintf(w->error, sizeof w->error,
+		    "%s/" LAYOUT_DIR "/ctl was made by another build, or is damaged: remove %s/" LAYOUT_DIR
+		    " while no corscache program runs", dir, dir);
+		return -EPROTO;
+	}
+	return 0;
+}
+
+/*
+ * The table that a former writer left in force. One that cannot be read is
+ * left alone, for readers to refuse, until the next commit replaces it.
+ */
+static void
+attach_live(struct writer *w)
+{
+	uint64_t id = atomic_load_explicit(&w->ctl->table, memory_order_relaxed);
+	int error;
+
+	w->place = (struct table_place){ .ctl = w->ctl, .dirfd = w->dirfd, .group = w->place.group,
+		.max_shards = w->place.max_shards, .retire = retire, .writer = w };
+	if (id != 0 && (error = table_attach(&w->live, &w->place, id)) != 0)
+		fail(w, error, "attach the table in force", "");
+	/* a former writer may have died between a generation's store and its epoch's */
+	bump_epoch(w);
+}
+
+int
+writer_open(struct writer **out, const struct writer_options *opt)
+{
+	struct writer *w = calloc(1, sizeof *w);
+	int error;
+
+	if (w == NULL)
+		return -ENOMEM;
+	w->dirfd = w->lockfd = w->ctl_map.fd = -1;
+	w->place.group = opt->group;
+	w->place.max_shards = opt->max_shards != 0 ? opt->max_shards : LAYOUT_MAX_SHARDS;
+	w->grace_ms = opt->grace_ms != 0 ? opt->grace_ms : DEFAULT_GRACE_MS;
+	if ((error = make_directory(w, opt)) != 0 || (error = take_lock(w, opt->dir)) != 0 ||
+	    (error = open_ctl(w, opt->dir)) != 0) {
+		if (opt->err != NULL)
+			snprintf(opt->err, opt->errlen, "%s", w->error);
+		writer_close(&w);
+		return error;
+	}
+	attach_live(w);
+	sweep(w);
+	writer_set(w, STATUS_writer_pid, getpid());
+	writer_set(w, STATUS_started_at, clock_ms(CLOCK_REALTIME));
+	*out = w;
+	return 0;
+}
+
+void
+writer_close(struct writer **wp)
+{
+	struct writer *w = *wp;
+
+	if (w == NULL)
+		return;
+	if (w->next != NULL)
+		writer_abort(w, &w->next);
+	table_free(&w->live);
+	while (w->retired != NULL) {
+		struct retired *r = w->retired;
+		w->retired = r->next;
+		free(r);
+	}
+	if (w->ctl != NULL && w->ctl->magic == CTL_MAGIC)
+		writer_set(w, STATUS_writer_pid, 0);
+	segment_unmap(&w->ctl_map);
+	if (w->lockfd >= 0)
+		close(w->lockfd);
+	if (w->dirfd >= 0)
+		close(w->dirfd);
+	free(w);
+	*wp = NULL;
+}
+
+const char *
+writer_strerror(const struct writer *w)
+{
+	return w->error;
+}
+
+struct table *
+writer_table(struct writer *w)
+{
+	return w->live;
+}
+
+/* ---- whole tables ---- */
+
+int
+writer_begin(struct writer *w, uint64_t rows, struct table **t)
+{
+	uint64_t id = atomic_load_explicit(&w->ctl->table, memory_order_relaxed) + 1;
+	int error;
+
+	if (w->next != NULL)
+		return -EBUSY;
+	if ((error = table_create(&w->next, &w->place, id, rows)) != 0) {
+		sweep(w);
+		return fail(w, error, "create a table in", LAYOUT_DIR);
+	}
+	*t = w->next;
+	return 0;
+}
+
+/* I6: complete; named by one store; then the epoch tells readers to look. */
+static void
+publish_next(struct writer *w, bool keep_hold)
+{
+	struct table *old = w->live;
+
+	w->live = w->next;
+	w->next = NULL;
+	w->live->live = true;
+	atomic_store_explicit(&w->ctl->table, w->live->id, memory_order_release);
+	if (!keep_hold)
+		atomic_store_explicit(&w->ctl->held_all, 0, memory_order_release);
+	bump_epoch(w);
+	if (old != NULL)
+		table_each_file(old, retire_file, w);
+	table_free(&old);
+}
+
+int
+writer_commit(struct writer *w, struct table **t)
+{
+	if (*t == NULL || *t != w->next)
+		return -EINVAL;
+	*t = NULL;
+	publish_next(w, false);
+	return 0;
+}
+
+static void
+empty_file(void *arg, const char *name)
+{
+	segment_empty(((struct writer *)arg)->dirfd, name);
+}
+
+void
+writer_abort(struct writer *w, struct table **t)
+{
+	if (*t == NULL || *t != w->next)
+		return;
+	table_each_file(w->next, empty_file, w);
+	table_free(&w->next);
+	*t = NULL;
+}
+
+int
+writer_hold_all(struct writer *w)
+{
+	atomic_store_explicit(&w->ctl->held_all, 1, memory_order_release);
+	bump_epoch(w);
+	return 0;
+}
+
+/* The same rows in a table with more shards, so that each stays quick to rebuild. */
+static int
+reshard(struct writer *w)
+{
+	struct table *t;
+	int error = writer_begin(w, table_rows(w->live) * 2, &t);
+
+	if (error != 0)
+		return error;
+	if ((error = table_copy(t, w->live)) != 0) {
+		writer_abort(w, &t);
+		return error;
+	}
+	publish_next(w, true);
+	return 0;
+}
+
+int
+writer_tick(struct writer *w)
+{
+	struct stat st;
+
+	writer_set(w, STATUS_heartbeat_at, clock_ms(CLOCK_REALTIME));
+	empty_retired(w, clock_ms(CLOCK_MONOTONIC));
+	if (fstat(w->ctl_map.fd, &st) == 0 && st.st_nlink == 0)
+		return fail(w, -ESTALE, "somebody removed", "the table's directory");
+	if (w->live != NULL && w->next == NULL && table_is_crowded(w->live))
+		return reshard(w);
+	return 0;
+}
+
+/* ---- what the daemon says ---- */
+
+void
+writer_set(struct writer *w, enum status_name name, int64_t value)
+{
+	atomic_store_explicit(&w->ctl->status[name], value, memory_order_relaxed);
+}
+
+int64_t
+writer_get(const struct writer *w, enum status_name name)
+{
+	return atomic_load_explicit(&w->ctl->status[name], memory_order_relaxed);
+}
+
+void
+writer_add(struct writer *w, enum status_name name, int64_t value)
+{
+	writer_set(w, name, writer_get(w, name) + value);
+}
+
+/* Readers copy the words between two looks at words_seq and only ever show them. */
+static void
+say(struct writer *w, char *to, size_t cap, const char *text)
+{
+	if (strncmp(to, text, cap - 1) == 0 && strlen(to) == strnlen(text, cap - 1))
+		return;
+	atomic_fetch_or_explicit(&w->ctl->words_seq, 1, memory_order_relaxed);	/* odd, also after a kill */
+	atomic_thread_fence(memory_order_release);
+	snprintf(to, cap, "%s", text);
+	atomic_thread_fence(memory_order_release);
+	atomic_fetch_add_explicit(&w->ctl->words_seq, 1, memory_order_relaxed);
+}
+
+void
+writer_say_problem(struct writer *w, const char *text)
+{
+	say(w, w->ctl->problem, sizeof w->ctl->problem, text);
+}
+
+void
+writer_say_source(struct writer *w, const char *text)
+{
+	say(w, w->ctl->source, sizeof w->ctl->source, text);
+}
