@@ -45,7 +45,7 @@ answer(struct reader *r, const struct request *q, const struct answer_options *o
 	enum origin_status status;
 	struct origin o;
 
-	assert(cap >= HEADERS_MAX + 4096);
+	assert(cap >= ANSWER_MAX);
 	status = request_origin(q, &o);
 	for (int i = 0; i < LAYOUT_MAX_TRIES; i++) {
 		reader_find(r, q->realm, status == ORIGIN_OK ? &o : NULL, opt->now_s, &a->match);

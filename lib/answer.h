@@ -16,6 +16,8 @@
 #include "headers.h"
 #include "reader.h"
 
+#define ANSWER_MAX	(2 * HEADERS_MAX)	/* bytes: the headers and, with debug, those behind them */
+
 struct answer_options {
 	int64_t			 now_s;		/* seconds since 1970 */
 	int64_t			 max_stale_s;	/* 0 = never stale */
@@ -31,7 +33,7 @@ struct answer {
 	char		 policy[POLICY_MAX_NAME + 1];	/* its policy, "" if none */
 };
 
-/* buf: at least HEADERS_MAX + 4096 bytes. explain: fill in row and policy too. */
+/* buf: at least ANSWER_MAX bytes (asserted). explain: fill in row and policy too. */
 void	 answer(struct reader *r, const struct request *q, const struct answer_options *opt,
 	    bool explain, struct answer *a, char *buf, size_t cap);
 
