@@ -87,11 +87,21 @@ struct policy {
  */
 enum policy_status	 policy_read(struct policy *p, const void *block, size_t len);
 
+/* CONNECT, TRACE and TRACK, in any case: browsers never let a script send them. */
+bool	 method_is_forbidden(struct span method);
+/*
+ * False for forbidden methods, true for GET, HEAD and POST: those a browser
+ * sends without asking, so refusing them in a preflight protects nothing.
+ */
 bool	 policy_allows_method(const struct policy *p, struct span method);
 /* name: any case. */
 bool	 policy_allows_header(const struct policy *p, struct span name);
 
 /* RFC 9110 token, 1 .. POLICY_MAX_TOKEN bytes. */
 bool	 token_is_valid(struct span s);
+/* One byte of one. */
+bool	 token_has_byte(unsigned char c);
+/* ASCII: A to Z become a to z, whatever the locale. */
+char	 token_lower(char c);
 
 #endif

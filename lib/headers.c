@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "headers.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Names, line ends and short values; then what may be long in one response. */
+#define OVERHEAD	1024
+_Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_METHODS + ACRH_MAX + ACRH_MAX_LINES, "a preflight");
+_Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_HEADERS, "an actual response");
+
+enum field {
+	FIELD_ALLOW_ORIGIN,
+	FIELD_ALLOW_CREDENTIALS,
+	FIELD_ALLOW_METHODS,
+	FIELD_ALLOW_HEADERS,
+	FIELD_EXPOSE_HEADERS,
+	FIELD_MAX_AGE,
+	FIELD_VARY,
+	FIELD_COUNT
+};
+
+#define LITERAL(text)	{ text, sizeof(text) - 1 }
+
+static const struct span field_names[][FIELD_COUNT] = {
+	[HEADERS_RESPONSE] = {
+		[FIELD_ALLOW_ORIGIN] = LITERAL("Access-Control-Allow-Origin: "),
+		[FIELD_ALLOW_CREDENTIALS] = LITERAL("Access-Control-Allow-Credentials: "),
+		[FIELD_ALLOW_METHODS] = LITERAL("Access-Control-Allow-Methods: "),
+		[FIELD_ALLOW_HEADERS] = LITERAL("Access-Control-Allow-Headers: "),
+		[FIELD_EXPOSE_HEADERS] = LITERAL("Access-Control-Expose-Headers: "),
+		[FIELD_MAX_AGE] = LITERAL("Access-Control-Max-Age: "),
+		[FIELD_VARY] = LITERAL("Vary: "),
+	},
+	[HEADERS_VARIABLES] = {
+		[FIELD_ALLOW_ORIGIN] = LITERAL("Variable-CORS_ALLOW_ORIGIN: "),
+		[FIELD_ALLOW_CREDENTIALS] = LITERAL("Variable-CORS_ALLOW_CREDENTIALS: "),
+		[FIELD_ALLOW_METHODS] = LITERAL("Variable-CORS_ALLOW_METHODS: "),
+		[FIELD_ALLOW_HEADERS] = LITERAL("Variable-CORS_ALLOW_HEADERS: "),
+		[FIELD_EXPOSE_HEADERS] = LITERAL("Variable-CORS_EXPOSE_HEADERS: "),
+		[FIELD_MAX_AGE] = LITERAL("Variable-CORS_MAX_AGE: "),
+		[FIELD_VARY] = LITERAL("Variable-CORS_VARY: "),
+	},
+};
+
+static const struct span vary_values[] = {
+	[VARY_NONE] = { "", 0 },
+	[VARY_ORIGIN] = LITERAL("Origin"),
+	[VARY_PREFLIGHT] = LITERAL("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+};
+static const struct span any = LITERAL("*"), yes = LITERAL("true");
+
+static char *
+put(char *p, struct span s)
+{
+	memcpy(p, s.at, s.len);
+	return p + s.len;
+}
+
+static char *
+put_line(char *p, struct span name, struct span value)
+{
+	p = put(p, name);
+	p = put(p, value);
+	*p++ = '\r';
+	*p++ = '\n';
+	return p;
+}
+
+/*
+ * A list out of the shared table, whose bytes may turn into zeros while they
+ * are copied: it is the copy that is looked at, and a bad one is taken back.
+ */
+static char *
+put_list_line(char *start, struct span name, struct span list)
+{
+	char *value = start + name.len, *p;
+
+	if (list.len == 0)
+		return start;
+	p = put_line(start, name, list);
+	for (size_t i = 0; i < list.len; i++)
+		if (value[i] != ',' && !token_has_byte((unsigned char)value[i]))
+			return start;
+	return p;
+}
+
+static char *
+put_max_age_line(char *p, struct span name, int32_t max_age)
+{
+	char digits[10], *first = digits + sizeof(digits);
+
+	if (max_age < 0)
+		return p;
+	do
+		*--first = (char)('0' + max_age % 10);
+	while ((max_age /= 10) > 0);
+	return put_line(p, name, (struct span){ first, (size_t)(digits + sizeof(digits) - first) });
+}
+
+/* acrh_each() calls this with names that are tokens and fit, all together. */
+static bool
+put_name(struct span name, void *arg)
+{
+	char **p = arg;
+
+	for (size_t i = 0; i < name.len; i++)
+		*(*p)++ = token_lower(name.at[i]);
+	*(*p)++ = ',';
+	return true;
+}
+
+/*
+ * What was asked for, in our own words. Not the constant *: browsers take it
+ * for a name when credentials are sent, and it never covers authorization.
+ */
+static char *
+put_echo_line(char *start, struct span name, const struct request *q)
+{
+	char *p = put(start, name), *value = p;
+	struct span culprit;
+
+	if (acrh_each(q, put_name, &p, &culprit) != REASON_ALLOWED || p == value)
+		return start;
+	p[-1] = '\r';
+	*p++ = '\n';
+	return p;
+}
+
+static bool
+is_any_name(struct span name, void *arg)
+{
+	(void)name;
+	*(bool *)arg = true;
+	return false;
+}
+
+/* Access-Control-Request-Headers has at least one name. */
+static bool
+asks_for_headers(const struct request *q)
+{
+	bool asks = false;
+	struct span culprit;
+
+	acrh_each(q, is_any_name, &asks, &culprit);
+	return asks;
+}
+
+static char *
+put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q, const struct policy *policy)
+{
+	if (policy->any_method)
+		p = put_line(p, names[FIELD_ALLOW_METHODS], q->acrm);
+	else
+		p = put_list_line(p, names[FIELD_ALLOW_METHODS], policy->methods);
+	if (policy->any_header)
+		p = put_echo_line(p, names[FIELD_ALLOW_HEADERS], q);
+	else if (asks_for_headers(q))
+		p = put_list_line(p, names[FIELD_ALLOW_HEADERS], policy->headers);
+	return put_max_age_line(p, names[FIELD_MAX_AGE], policy->max_age);
+}
+
+size_t
+headers_write(char *buf, size_t cap, enum headers_form form, const struct request *q, const struct decision *d)
+{
+	const struct span *names = field_names[form];
+	char *p = buf;
+
+	assert(cap >= HEADERS_MAX);
+	if (d->echo != ECHO_NONE) {
+		assert(q->origin.len <= ORIGIN_MAX || d->echo == ECHO_ANY);
+		p = put_line(p, names[FIELD_ALLOW_ORIGIN], d->echo == ECHO_ANY ? any : q->origin);
+		/* never beside a *, whatever the policy says */
+		if (d->echo == ECHO_ORIGIN && d->policy->credentials)
+			p = put_line(p, names[FIELD_ALLOW_CREDENTIALS], yes);
+		if (d->class == REQUEST_PREFLIGHT)
+			p = put_preflight(p, names, q, d->policy);
+		else
+			p = put_list_line(p, names[FIELD_EXPOSE_HEADERS], d->policy->expose);
+	}
+	if (d->vary != VARY_NONE)
+		p = put_line(p, names[FIELD_VARY], vary_values[d->vary]);
+	return (size_t)(p - buf);
+}
+
+static struct span
+text(const char *s)
+{
+	return (struct span){ s, strlen(s) };
+}
+
+static const char *
+verdict(enum reason reason)
+{
+	switch (reason) {
+#define REASON(name, token, verdict, sentence)	case REASON_##name: return #verdict;
+#include "reasons.def"
+#undef REASON
+	case REASON_COUNT:
+		break;
+	}
+	return "refuse";
+}
+
+/* What the policy that refused a method or a header does allow. */
+static char *
+put_allowed(char *p, const struct policy *policy)
+{
+	static const struct span methods = LITERAL("Corscache-Allow-Methods: "),
+	    headers = LITERAL("Corscache-Allow-Headers: ");
+
+	p = put_list_line(p, methods, policy->any_method ? any : policy->methods);
+	if (policy->any_header)
+		p = put_line(p, headers, any);
+	return put_list_line(p, headers, policy->headers);
+}
+
+size_t
+headers_write_debug(char *buf, size_t cap, const struct request *q, const struct decision *d)
+{
+	char *p = buf;
+
+	(void)q;
+	assert(cap >= HEADERS_MAX);
+	p = put(p, text("Corscache-Decision: "));
+	p = put(p, text(verdict(d->reason)));
+	if (d->reason != REASON_ALLOWED) {
+		p = put(p, text("; reason="));
+		p = put(p, text(reason_token(d->reason)));
+		/* a stranger's bytes: only where they are a token */
+		if (token_is_valid(d->culprit)) {
+			p = put(p, text("; name="));
+			p = put(p, d->culprit);
+		}
+	}
+	p = put(p, text("\r\n"));
+	if (d->class == REQUEST_PREFLIGHT && !d->allow && d->policy != NULL)
+		p = put_allowed(p, d->policy);
+	return (size_t)(p - buf);
+}

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "origin.h"
+
+#include <string.h>
+
+#define GROUPS	8	/* of an IPv6 address */
+
+/*
+ * What a byte behind "scheme://" says about the whole: the first one that is
+ * not ORIGIN_OK names the fault. Bytes that are fine here (':', '[', '+') may
+ * still be in the wrong place.
+ */
+static const unsigned char byte_status[256] = {
+	[0x00 ... ' '] = ORIGIN_BAD_BYTE,
+	['!'] = ORIGIN_BAD_HOST,
+	['"'] = ORIGIN_BAD_BYTE,
+	['#'] = ORIGIN_PATH,
+	['$' ... '&'] = ORIGIN_BAD_HOST,
+	['\''] = ORIGIN_BAD_BYTE,
+	['(' ... ')'] = ORIGIN_BAD_HOST,
+	['*'] = RULE_BAD_WILDCARD,
+	[','] = ORIGIN_BAD_BYTE,
+	['/'] = ORIGIN_PATH,
+	[';'] = ORIGIN_BAD_BYTE,
+	['<'] = ORIGIN_BAD_BYTE,
+	['='] = ORIGIN_BAD_HOST,
+	['>'] = ORIGIN_BAD_BYTE,
+	['?'] = ORIGIN_PATH,
+	['@'] = ORIGIN_USERINFO,
+	['A' ... 'Z'] = ORIGIN_UPPER_CASE,
+	['\\'] = ORIGIN_PATH,
+	['^'] = ORIGIN_BAD_HOST,
+	['`'] = ORIGIN_BAD_BYTE,
+	['{' ... '~'] = ORIGIN_BAD_HOST,
+	[0x7f ... 0xff] = ORIGIN_BAD_BYTE,
+};
+
+/* Schemes whose hosts the URL standard takes for addresses when they end in a number. */
+static const struct {
+	const char	*name;
+	uint16_t	 default_port;
+} special[] = {
+	{ "https", 443 }, { "http", 80 }, { "wss", 443 }, { "ws", 80 }, { "ftp", 21 },
+};
+#define NSPECIAL	(sizeof(special) / sizeof(special[0]))
+
+/* Which of the two wildcards a rule has; an origin has none. */
+struct wildcards {
+	bool	 labels;		/* "*." in front of the host */
+	bool	 port;			/* ":*" behind it */
+};
+
+static bool
+span_is(struct span s, const char *text)
+{
+	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
+}
+
+static bool
+span_equal(struct span a, struct span b)
+{
+	return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
+static bool
+span_ends_with(struct span s, struct span tail)
+{
+	return s.len >= tail.len && memcmp(s.at + s.len - tail.len, tail.at, tail.len) == 0;
+}
+
+static bool
+is_lower(char c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+is_label_byte(char c)
+{
+	return is_lower(c) || is_digit(c) || c == '-' || c == '_';
+}
+
+static bool
+is_scheme_byte(char c)
+{
+	return is_lower(c) || is_digit(c) || c == '+' || c == '.' || c == '-';
+}
+
+/* -1: no lower-case hexadecimal digit. */
+static int
+hex_value(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static enum origin_status
+scan(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char status = byte_status[(unsigned char)s.at[i]];
+
+		if (status != ORIGIN_OK)
+			return (enum origin_status)status;
+	}
+	return ORIGIN_OK;
+}
+
+static enum origin_status
+parse_scheme(struct span *scheme, const char *s, size_t len)
+{
+	unsigned char stop;
+	size_t n;
+
+	for (n = 0; n < len && is_scheme_byte(s[n]); n++)
+		;
+	stop = n < len ? byte_status[(unsigned char)s[n]] : ORIGIN_OK;
+	if (stop == ORIGIN_UPPER_CASE || stop == ORIGIN_BAD_BYTE)
+		return (enum origin_status)stop;
+	if (n == 0 || !is_lower(s[0]) || len - n < 3 || memcmp(s + n, "://", 3) != 0)
+		return ORIGIN_NO_SCHEME;
+	if (n > ORIGIN_MAX_SCHEME)
+		return ORIGIN_TOO_LONG;
+	*scheme = (struct span){ s, n };
+	return span_is(*scheme, "file") ? ORIGIN_FILE : ORIGIN_OK;
+}
+
+/* Splits at the colon in front of a port; port->at is NULL where there is none. */
+static enum origin_status
+split_port(struct span authority, struct span *host, struct span *port)
+{
+	const char *end = authority.at + authority.len, *from = authority.at, *colon;
+
+	if (*from == '[') {
+		from = memchr(from, ']', authority.len);
+		if (from == NULL || (++from < end && *from != ':'))
+			return ORIGIN_BAD_IPV6;
+	}
+	colon = from == end ? NULL : memchr(from, ':', (size_t)(end - from));
+	*port = (struct span){ NULL, 0 };
+	if (colon != NULL)
+		*port = (struct span){ colon + 1, (size_t)(end - colon - 1) };
+	*host = (struct span){ authority.at, (size_t)((colon != NULL ? colon : end) - authority.at) };
+	return host->len == 0 ? ORIGIN_NO_HOST : ORIGIN_OK;
+}
+
+static enum origin_status
+parse_port(uint16_t *port, struct span s)
+{
+	unsigned value = 0;
+
+	if (s.len == 0 || s.len > 5 || s.at[0] == '0')
+		return ORIGIN_BAD_PORT;
+	for (size_t i = 0; i < s.len; i++) {
+		if (!is_digit(s.at[i]))
+			return ORIGIN_BAD_PORT;
+		value = value * 10 + (unsigned)(s.at[i] - '0');
+	}
+	if (value > UINT16_MAX)
+		return ORIGIN_BAD_PORT;
+	*port = (uint16_t)value;
+	return ORIGIN_OK;
+}
+
+/* Every label 1 to 63 legal bytes; *last is the last one, *depth how many. */
+static enum origin_status
+parse_labels(struct span host, struct span *last, unsigned *depth)
+{
+	size_t start = 0;
+
+	if (host.len > ORIGIN_MAX_HOST)
+		return ORIGIN_HOST_TOO_LONG;
+	*depth = 0;
+	*last = (struct span){ NULL, 0 };
+	for (size_t i = 0; i <= host.len; i++) {
+		if (i < host.len && is_label_byte(host.at[i]))
+			continue;
+		if (i < host.len && host.at[i] != '.')
+			return ORIGIN_BAD_HOST;
+		if (i == start || i - start > ORIGIN_MAX_LABEL)
+			return ORIGIN_BAD_LABEL;
+		*last = (struct span){ host.at + start, i - start };
+		++*depth;
+		start = i + 1;
+	}
+	return ORIGIN_OK;
+}
+
+/* URL standard, "ends in a number": decimal digits, or 0x and hexadecimal ones. */
+static bool
+is_number(struct span label)
+{
+	bool hex = label.len >= 2 && label.at[0] == '0' && label.at[1] == 'x';
+
+	for (size_t i = hex ? 2 : 0; i < label.len; i++)
+		if (hex ? hex_value(label.at[i]) < 0 : !is_digit(label.at[i]))
+			return false;
+	return true;
+}
+
+static bool
+is_dotted_quad(struct span host)
+{
+	const char *p = host.at, *end = host.at + host.len;
+
+	for (int octet = 0; octet < 4; octet++) {
+		const char *start = p;
+		unsigned value = 0;
+
+		for (; p < end && is_digit(*p) && p - start < 3; p++)
+			value = value * 10 + (unsigned)(*p - '0');
+		if (p == start || value > 255 || (*start == '0' && p - start > 1))
+			return false;
+		if (octet < 3 && (p == end || *p++ != '.'))
+			return false;
+	}
+	return p == end;
+}
+
+/* One to four hexadecimal digits without a leading zero; the digits read, 0 if it is no group. */
+static size_t
+parse_group(uint16_t *group, const char *p, const char *end)
+{
+	const char *start = p;
+	unsigned value = 0;
+
+	for (; p < end && p - start < 4 && hex_value(*p) >= 0; p++)
+		value = value << 4 | (unsigned)hex_value(*p);
+	if (p > start + 1 && *start == '0')
+		return 0;
+	*group = (uint16_t)value;
+	return (size_t)(p - start);
+}
+
+/* The longest run of zeros, the first of equals, as "::" stands for it: two groups at least. */
+static void
+longest_zeros(const uint16_t group[GROUPS], int *at, int *len)
+{
+	int run = 0;
+
+	*at = -1;
+	*len = 1;
+	for (int i = 0; i < GROUPS; i++) {
+		run = group[i] == 0 ? run + 1 : 0;
+		if (run > *len) {
+			*len = run;
+			*at = i + 1 - run;
+		}
+	}
+}
+
+/* Puts the zeros that "::" at index gap stands for among the n groups read. */
+static void
+expand(uint16_t group[GROUPS], int n, int gap)
+{
+	int tail = n - gap;
+
+	memmove(group + GROUPS - tail, group + gap, (size_t)tail * sizeof(group[0]));
+	memset(group + gap, 0, (size_t)(GROUPS - n) * sizeof(group[0]));
+}
+
+/* Between the brackets: the one text that RFC 5952 gives an address. */
+static bool
+is_canonical_ipv6(const char *p, const char *end)
+{
+	uint16_t group[GROUPS] = { 0 };
+	int n = 0, gap = -1, zeros_at, zeros_len;
+
+	while (p < end) {
+		size_t digits;
+
+		if (end - p >= 2 && p[0] == ':' && p[1] == ':') {
+			if (gap >= 0)
+				return false;
+			gap = n;
+			p += 2;
+			if (p == end)
+				break;
+		} else if (n > 0 && *p++ != ':') {
+			return false;
+		}
+		if (n == GROUPS || (digits = parse_group(&group[n++], p, end)) == 0)
+			return false;
+		p += digits;
+	}
+	if (gap < 0 ? n != GROUPS : n > GROUPS - 2)
+		return false;
+	if (gap >= 0)
+		expand(group, n, gap);
+	longest_zeros(group, &zeros_at, &zeros_len);
+	if (zeros_at != gap || (gap >= 0 && zeros_len != GROUPS - n))
+		return false;
+	/* ::ffff:0:0/96 holds an IPv4 address, which has a form of its own */
+	return !(zeros_at == 0 && zeros_len == 5 && group[5] == 0xffff);
+}
+
+static enum origin_status
+parse_host(struct origin *o, bool is_special, unsigned *depth)
+{
+	struct span host = o->host, last;
+	enum origin_status status;
+
+	*depth = 0;
+	o->kind = HOST_NAME;
+	if (host.at[0] == '[') {
+		o->kind = HOST_IPV6;
+		return is_canonical_ipv6(host.at + 1, host.at + host.len - 1) ? ORIGIN_OK : ORIGIN_BAD_IPV6;
+	}
+	status = parse_labels(host, &last, depth);
+	if (status != ORIGIN_OK || !is_number(last))
+		return status;
+	if (is_dotted_quad(host))
+		o->kind = HOST_IPV4;
+	else if (is_special)
+		return ORIGIN_BAD_IPV4;
+	return ORIGIN_OK;
+}
+
+/* The default port of a scheme that the URL standard calls special, else 0. */
+static uint16_t
+default_port(struct span scheme)
+{
+	for (size_t i = 0; i < NSPECIAL; i++)
+		if (span_is(scheme, special[i].name))
+			return special[i].default_port;
+	return 0;
+}
+
+/* Takes a "*." and a ":*" off the authority. */
+static void
+take_wildcards(struct span *authority, struct wildcards *wild)
+{
+	if (authority->len >= 2 && memcmp(authority->at, "*.", 2) == 0) {
+		wild->labels = true;
+		authority->at += 2;
+		authority->len -= 2;
+	}
+	if (span_ends_with(*authority, (struct span){ ":*", 2 })) {
+		wild->port = true;
+		authority->len -= 2;
+	}
+}
+
+/* Origins (wild NULL) and rules alike; fills *out and *depth on ORIGIN_OK only. */
+static enum origin_status
+parse(struct origin *out, unsigned *depth, struct wildcards *wild, const char *s, size_t len)
+{
+	struct origin o = { .text = { s, len } };
+	struct span authority, port;
+	enum origin_status status;
+	uint16_t usual_port;
+
+	if ((status = parse_scheme(&o.scheme, s, len)) != ORIGIN_OK)
+		return status;
+	authority = (struct span){ s + o.scheme.len + 3, len - o.scheme.len - 3 };
+	if (wild != NULL)
+		take_wildcards(&authority, wild);
+	if (authority.len == 0 || byte_status[(unsigned char)authority.at[0]] == ORIGIN_PATH)
+		return ORIGIN_NO_HOST;
+	if ((status = scan(authority)) != ORIGIN_OK)
+		return status;
+	if ((status = split_port(authority, &o.host, &port)) != ORIGIN_OK)
+		return status;
+	usual_port = default_port(o.scheme);
+	if ((status = parse_host(&o, usual_port != 0, depth)) != ORIGIN_OK)
+		return status;
+	if (port.at != NULL && wild != NULL && wild->port)
+		return ORIGIN_BAD_PORT;
+	if (port.at != NULL && (status = parse_port(&o.port, port)) != ORIGIN_OK)
+		return status;
+	if (o.port != 0 && o.port == usual_port)
+		return ORIGIN_DEFAULT_PORT;
+	*out = o;
+	return ORIGIN_OK;
+}
+
+static bool
+is_null(const char *s, size_t len)
+{
+	return len == 4 && memcmp(s, "null", 4) == 0;
+}
+
+enum origin_status
+origin_parse(struct origin *o, const char *s, size_t len)
+{
+	unsigned depth;
+
+	if (len == 0)
+		return ORIGIN_EMPTY;
+	if (len > ORIGIN_MAX)
+		return ORIGIN_TOO_LONG;
+	if (is_null(s, len))
+		return ORIGIN_NULL;
+	return parse(o, &depth, NULL, s, len);
+}
+
+static enum rule_form
+rule_form(struct wildcards wild)
+{
+	if (wild.labels)
+		return wild.port ? RULE_SUFFIX_ANY_PORT : RULE_SUFFIX;
+	return wild.port ? RULE_HOST_ANY_PORT : RULE_EXACT;
+}
+
+enum origin_status
+rule_parse(struct rule *r, const char *s, size_t len)
+{
+	struct wildcards wild = { false, false };
+	enum origin_status status;
+	struct origin o;
+	unsigned depth;
+
+	if (len == 0)
+		return ORIGIN_EMPTY;
+	if (len > RULE_MAX)
+		return ORIGIN_TOO_LONG;
+	if (is_null(s, len))
+		return ORIGIN_NULL;
+	if (len == 1 && *s == '*') {
+		*r = (struct rule){ .form = RULE_ANY, .origin.text = { s, len } };
+		return ORIGIN_OK;
+	}
+	if ((status = parse(&o, &depth, &wild, s, len)) != ORIGIN_OK)
+		return status;
+	if (wild.labels && o.kind != HOST_NAME)
+		return RULE_WILDCARD_IP;
+	if (wild.labels && o.host.len + strlen("*.") > ORIGIN_MAX_HOST)
+		return ORIGIN_HOST_TOO_LONG;
+	if (wild.labels && depth > RULE_MAX_DEPTH)
+		return RULE_TOO_DEEP;
+	*r = (struct rule){ rule_form(wild), o, wild.labels ? depth : 0 };
+	return ORIGIN_OK;
+}
+
+/* One or more whole labels in front of suffix. An address has no labels. */
+static bool
+is_below(const struct origin *o, struct span suffix)
+{
+	return o->kind == HOST_NAME && o->host.len > suffix.len + 1 && span_ends_with(o->host, suffix) &&
+	    o->host.at[o->host.len - suffix.len - 1] == '.';
+}
+
+bool
+rule_matches(const struct rule *r, const struct origin *o)
+{
+	if (r->form == RULE_ANY)
+		return true;
+	if (!span_equal(r->origin.scheme, o->scheme))
+		return false;
+	switch (r->form) {
+	case RULE_EXACT:
+		return span_equal(r->origin.host, o->host) && r->origin.port == o->port;
+	case RULE_HOST_ANY_PORT:
+		return span_equal(r->origin.host, o->host);
+	case RULE_SUFFIX:
+		return is_below(o, r->origin.host) && r->origin.port == o->port;
+	case RULE_SUFFIX_ANY_PORT:
+		return is_below(o, r->origin.host);
+	default:
+		return false;
+	}
+}
+
+bool
+origin_is_insecure(const struct origin *o)
+{
+	if (!span_is(o->scheme, "http"))
+		return false;
+	switch (o->kind) {
+	case HOST_IPV4:
+		return memcmp(o->host.at, "127.", 4) != 0;
+	case HOST_IPV6:
+		return !span_is(o->host, "[::1]");
+	case HOST_NAME:
+		break;
+	}
+	return !span_is(o->host, "localhost") && !is_below(o, (struct span){ "localhost", 9 });
+}
+
+bool
+realm_is_valid(const char *s, size_t len)
+{
+	if (len > REALM_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+			return false;
+	return true;
+}
+
+const char *
+origin_strstatus(enum origin_status status)
+{
+	switch (status) {
+	case ORIGIN_OK:			return "it is fine";
+	case ORIGIN_NULL:		return "null is what any sandboxed page sends";
+	case ORIGIN_EMPTY:		return "it is empty";
+	case ORIGIN_TOO_LONG:		return "it is too long";
+	case ORIGIN_BAD_BYTE:		return "it has a space, quote, comma, control or non-ASCII character";
+	case ORIGIN_UPPER_CASE:		return "it has an upper-case letter";
+	case ORIGIN_NO_SCHEME:		return "it does not begin with a scheme and ://";
+	case ORIGIN_FILE:		return "the origin of a file: page is null";
+	case ORIGIN_USERINFO:		return "it has a user name or password";
+	case ORIGIN_PATH:		return "it has a trailing slash, a path, a query or a fragment";
+	case ORIGIN_NO_HOST:		return "it has no host";
+	case ORIGIN_BAD_HOST:		return "its host has a character that no host has";
+	case ORIGIN_BAD_LABEL:		return "its host has a label that is empty or over 63 bytes, or a trailing dot";
+	case ORIGIN_HOST_TOO_LONG:	return "its host is over 253 bytes";
+	case ORIGIN_BAD_IPV4:		return "its host ends in a number but is no IPv4 address like 192.0.2.1";
+	case ORIGIN_BAD_IPV6:		return "its host is no IPv6 address as RFC 5952 writes it, like [2001:db8::1]";
+	case ORIGIN_BAD_PORT:		return "its port is not one of 1 to 65535";
+	case ORIGIN_DEFAULT_PORT:	return "it names the default port of its scheme, which browsers leave out";
+	case RULE_BAD_WILDCARD:		return "it has a * where none may be";
+	case RULE_WILDCARD_IP:		return "it has *. in front of an address";
+	case RULE_TOO_DEEP:		return "it has more than 63 labels behind *.";
+	case ORIGIN_STATUS_COUNT:	break;
+	}
+	return "it is malformed";
+}
