@@ -16,7 +16,7 @@
 #include "headers.h"
 #include "reader.h"
 
-#define ANSWER_MAX	(2 * HEADERS_MAX)	/* bytes: the headers and, with debug, those behind them */
+#define ANSWER_MAX	(HEADERS_MAX + HEADERS_DEBUG_MAX)	/* bytes */
 
 struct answer_options {
 	int64_t			 now_s;		/* seconds since 1970 */

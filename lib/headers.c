@@ -8,6 +8,7 @@
 #define OVERHEAD	1024
 _Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_METHODS + ACRH_MAX + ACRH_MAX_LINES, "a preflight");
 _Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_HEADERS, "an actual response");
+_Static_assert(HEADERS_DEBUG_MAX >= OVERHEAD + POLICY_MAX_METHODS + POLICY_MAX_HEADERS, "what a refusal would have allowed");
 
 enum field {
 	FIELD_ALLOW_ORIGIN,
@@ -221,7 +222,7 @@ headers_write_debug(char *buf, size_t cap, const struct request *q, const struct
 	char *p = buf;
 
 	(void)q;
-	assert(cap >= HEADERS_MAX);
+	assert(cap >= HEADERS_DEBUG_MAX);
 	p = put(p, text("Corscache-Decision: "));
 	p = put(p, text(verdict(d->reason)));
 	if (d->reason != REASON_ALLOWED) {

@@ -16,6 +16,9 @@
 /* Enough for every decision: lists of a policy, an echoed header list, names. */
 #define HEADERS_MAX	12288
 
+/* Enough for headers_write_debug() alone. */
+#define HEADERS_DEBUG_MAX	4096
+
 enum headers_form {
 	HEADERS_RESPONSE,	/* "Access-Control-Allow-Origin: ...\r\n", role RESPONDER */
 	HEADERS_VARIABLES,	/* "Variable-CORS_ALLOW_ORIGIN: ...\r\n", role AUTHORIZER */
@@ -32,7 +35,7 @@ size_t	 headers_write(char *buf, size_t cap, enum headers_form, const struct req
 /*
  * With CORS_DEBUG: "Corscache-Decision: allow" or "refuse; reason=header; name=x-foo",
  * and on refused preflights what the policy would allow. Appends like
- * headers_write; same bounds.
+ * headers_write; cap must be at least HEADERS_DEBUG_MAX (asserted).
  */
 size_t	 headers_write_debug(char *buf, size_t cap, const struct request *, const struct decision *);
 
