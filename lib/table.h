@@ -46,6 +46,35 @@ struct table {
 	uint32_t	 next_handle;	/* never goes back (I10) */
 };
 
+/* What a policy's name stands for in rows. */
+struct policy_name {
+	uint32_t	 handle;
+	uint32_t	 len;
+	char		 at[POLICY_MAX_NAME];
+};
+
+static inline uint64_t
+round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+/* A row of the database, and not a realm record or a stub of an invalidation. */
+static inline bool
+record_is_row(const struct record *r)
+{
+	return !(r->flags & (RECORD_REALM | RECORD_STUB));
+}
+
+/* More than one origin may be answered by it. */
+static inline bool
+record_is_wide(const struct record *r)
+{
+	return r->part >> 12 & (CODE_SUFFIX | CODE_ANY_PORT) || (r->part >> 12 & 3) == CODE_SPECIAL;
+}
+
+/* ---- table.c: whole tables ---- */
+
 int	 table_create(struct table **t, const struct table_place *place, uint64_t id, uint64_t rows);
 /* The table of that id as it lies in the directory, live. */
 int	 table_attach(struct table **t, const struct table_place *place, uint64_t id);
@@ -57,5 +86,48 @@ void	 table_free(struct table **t);
 void	 table_each_file(const struct table *t, void (*name)(void *arg, const char *file), void *arg);
 /* The table should have more shards than it has. */
 bool	 table_is_crowded(const struct table *t);
+/* Before a change that is more than one exact row (I11). */
+void	 table_bump_epoch(struct table *t);
+
+/* ---- table_part.c: one file, and the records in it ---- */
+
+uint64_t part_groups_for(uint64_t rows);
+/* groups and arena_len: how large; reserve: bytes of the arena that will be written soon. */
+int	 part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number,
+	    uint64_t generation, uint64_t groups, uint64_t arena_len, uint64_t reserve);
+int	 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number,
+	    uint64_t generation);
+int	 part_reserve_more(struct table_part *p);
+/* Makes next the part in force; the old one's memory goes after the grace. */
+void	 part_supersede(struct table *t, struct table_part *p, const struct table_part *next,
+	    _Atomic uint64_t *word, const char *old);
+void	 part_discard(struct table *t, struct table_part *p, const char *name);
+/* Puts a record under k, over the one that is there, making room as needed. */
+int	 table_place_record(struct table *t, const struct key *k, uint32_t word, uint8_t flags, uint32_t expires);
+/* Dead bytes are a quarter of the arena: a new generation. A full disk is no reason to fail. */
+void	 table_compact_if_worth_it(struct table *t, unsigned number);
+
+/* ---- table_realm.c: what look-ups must know of a realm ---- */
+
+/* Before a row of the realm is published, and after one is gone. */
+int	 table_realm_add(struct table *t, struct span realm, const struct rule *rule);
+void	 table_realm_drop(struct table *t, struct span realm, const struct rule *rule);
+/* A writer killed between a row and its realm's counts leaves them one off: mends that once after attach. */
+int	 table_recount(struct table *t);
+
+/* ---- table_policy.c ---- */
+
+struct policy_name	*table_find_policy(struct table *t, struct span name);
+struct policy_block	*table_policy_block(const struct table_part *p, uint32_t handle);
+int	 table_attach_policies(struct table *t);
+/* handles[old] becomes the handle in `to`; entries without a policy are left alone. */
+int	 table_copy_policies(struct table *to, struct table *from, uint32_t *handles);
+void	 table_forget_policies(struct table *t);
+
+/* ---- table_row.c ---- */
+
+/* A row, hold or stub of another table, its policy translated by handles[]. */
+int	 table_copy_row(struct table *to, const struct table *from, const struct record *r,
+	    const uint32_t *handles);
 
 #endif

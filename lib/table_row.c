@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one row ---- */
+
+static uint32_t
+seconds_word(int64_t expires_at)
+{
+	if (expires_at == ROW_NEVER || expires_at > UINT32_MAX)
+		return 0;
+	return expires_at < 1 ? 1 : (uint32_t)expires_at;
+}
+
+/* The word of a record alone, where nothing else of it changes. */
+static void
+store_word(struct table *t, struct record *r, const struct key *k, uint32_t word)
+{
+	if (record_is_wide(r))
+		table_bump_epoch(t);
+	atomic_store_explicit(&r->word, word_seal(word, r->flags, record_expires(r), k->hash), memory_order_release);
+}
+
+static int
+parse_key(const struct table *t, struct key *k, struct rule *rule, struct span realm, struct span origin)
+{
+	if (!realm_is_valid(realm.at, realm.len) || rule_parse(rule, origin.at, origin.len) != ORIGIN_OK)
+		return -EINVAL;
+	key_rule(k, t->root, realm, rule);
+	return 0;
+}
+
+static int
+put_row(struct table *t, const struct row *row, uint32_t handle)
+{
+	uint32_t expires = seconds_word(row->expires_at), word = handle | (row->allow ? 0 : WORD_REFUSE);
+	uint8_t flags = (uint8_t)((expires != 0 ? RECORD_EXPIRES : 0) | (row->public_suffix ? RECORD_PUBLIC_SUFFIX : 0));
+	struct record *r;
+	struct rule rule;
+	struct key k;
+	int error = parse_key(t, &k, &rule, row->realm, row->origin);
+
+	if (error != 0 || (error = table_recount(t)) != 0)
+		return error;
+	r = shard_find(&t->shards[k.shard].shard, &k, NULL);
+	bool is_new = r == NULL || !record_is_row(r);
+	if (r != NULL && r->flags == flags && record_expires(r) == expires) {
+		store_word(t, r, &k, word);
+		return 0;
+	}
+	if (is_new && (error = table_realm_add(t, row->realm, &rule)) != 0)
+		return error;
+	if (rule.form != RULE_EXACT)
+		table_bump_epoch(t);
+	if ((error = table_place_record(t, &k, word_seal(word, flags, expires, k.hash), flags, expires)) != 0) {
+		if (is_new)
+			table_realm_drop(t, row->realm, &rule);
+		return error;
+	}
+	if (is_new)
+		atomic_fetch_add_explicit(&t->root->rows, 1, memory_order_relaxed);
+	table_compact_if_worth_it(t, k.shard);
+	return 0;
+}
+
+int
+table_put(struct table *t, const struct row *row)
+{
+	struct policy_name *name = table_find_policy(t, row->policy);
+
+	return name == NULL ? -ENOENT : put_row(t, row, name->handle);
+}
+
+int
+table_remove(struct table *t, struct span realm, struct span origin)
+{
+	_Atomic uint64_t *slot;
+	struct record *r;
+	struct rule rule;
+	struct key k;
+	int error = parse_key(t, &k, &rule, realm, origin);
+
+	if (error != 0 || (error = table_recount(t)) != 0)
+		return error;
+	if ((r = shard_find(&t->shards[k.shard].shard, &k, &slot)) == NULL)
+		return -ENOENT;
+	if (rule.form != RULE_EXACT)
+		table_bump_epoch(t);
+	shard_remove(&t->shards[k.shard].shard, slot);
+	if (record_is_row(r)) {
+		table_realm_drop(t, realm, &rule);
+		atomic_fetch_sub_explicit(&t->root->rows, 1, memory_order_relaxed);
+	}
+	table_compact_if_worth_it(t, k.shard);
+	return 0;
+}
+
+/* ---- holds ---- */
+
+static void
+hold_record(struct table *t, struct record *r)
+{
+	struct key k;
+
+	record_key(&k, t->root, r);
+	store_word(t, r, &k, atomic_load_explicit(&r->word, memory_order_relaxed) | WORD_HELD);
+}
+
+int64_t
+table_hold(struct table *t, struct span realm, struct span origin)
+{
+	struct record *r;
+	struct rule rule;
+	struct key k;
+	uint32_t word = WORD_HELD | WORD_REFUSE;
+	int error = parse_key(t, &k, &rule, realm, origin);
+
+	if (error != 0)
+		return error;
+	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) != NULL) {
+		hold_record(t, r);
+		return 1;
+	}
+	if (rule.form != RULE_EXACT)
+		return 0;
+	error = table_place_record(t, &k, word_seal(word, RECORD_STUB, 0, k.hash), RECORD_STUB, 0);
+	return error != 0 ? error : 1;
+}
+
+int64_t
+table_hold_realm(struct table *t, struct span realm)
+{
+	struct record *r;
+	int64_t held = 0;
+
+	for (unsigned i = 0; i < t->root->shards; i++)
+		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;)
+			if (!(r->flags & RECORD_REALM) && r->realm == realm.len &&
+			    memcmp(r->bytes + record_skip(r->flags), realm.at, realm.len) == 0) {
+				hold_record(t, r);
+				held++;
+			}
+	return held;
+}
+
+/* ---- a transaction ---- */
+
+/* Narrowest first: what decides before what. */
+static int
+compare_changes(const void *a, const void *b)
+{
+	const struct change *x = a, *y = b;
+	struct rule rx = { .form = RULE_FORM_COUNT }, ry = rx;
+	int order;
+
+	if (x->gone != y->gone)
+		return x->gone ? 1 : -1;
+	rule_parse(&rx, x->row.origin.at, x->row.origin.len);
+	rule_parse(&ry, y->row.origin.at, y->row.origin.len);
+	order = rx.form != ry.form ? (rx.form < ry.form ? -1 : 1) :
+	    rx.depth != ry.depth ? (rx.depth > ry.depth ? -1 : 1) : 0;
+	return x->gone ? -order : order;	/* removals from the widest */
+}
+
+/*
+ * A row that moves to another policy while policies change too would, for a
+ * moment, be answered by a pair that never was: refuse it meanwhile.
+ */
+static void
+refuse_if_it_moves(struct table *t, const struct row *row)
+{
+	struct policy_name *name = table_find_policy(t, row->policy);
+	struct record *r;
+	struct rule rule;
+	struct key k;
+
+	if (parse_key(t, &k, &rule, row->realm, row->origin) != 0 ||
+	    (r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL)
+		return;
+	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
+	if (name == NULL || name->handle != (word & WORD_HANDLE))
+		store_word(t, r, &k, word | WORD_REFUSE);
+}
+
+static int
+apply_change(struct table *t, const struct change *c)
+{
+	int error = c->gone ? table_remove(t, c->row.realm, c->row.origin) : table_put(t, &c->row);
+
+	return c->gone && error == -ENOENT ? 0 : error;
+}
+
+int
+table_batch(struct table *t, struct change *rows, size_t nrows, const struct policy_row *policies, size_t npolicies,
+    const struct span *gone_policies, size_t ngone)
+{
+	enum policy_status why;
+	int error = 0;
+
+	qsort(rows, nrows, sizeof *rows, compare_changes);
+	for (size_t i = 0; npolicies > 0 && i < nrows && !rows[i].gone; i++)
+		refuse_if_it_moves(t, &rows[i].row);
+	for (size_t i = 0; error == 0 && i < npolicies; i++)
+		error = table_policy_put(t, &policies[i], &why);
+	for (size_t i = 0; error == 0 && i < nrows; i++)
+		error = apply_change(t, &rows[i]);
+	for (size_t i = 0; error == 0 && i < ngone; i++)
+		if ((error = table_policy_remove(t, gone_policies[i])) == -ENOENT)
+			error = 0;
+	return error;
+}
+
+/* ---- walks ---- */
+
+/* text holds RULE_MAX + 1 bytes and must live as long as the row. */
+static bool
+row_of(const struct table *t, const struct record *r, char *text, struct row *row)
+{
+	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
+	struct policy_block *b = table_policy_block(&t->policies, word & WORD_HANDLE);
+	struct policy p;
+	size_t len = record_text(r, text);
+
+	if (len == 0)
+		return false;
+	*row = (struct row){
+		.realm = { (const char *)r->bytes + record_skip(r->flags), r->realm },
+		.origin = { text, len },
+		.expires_at = record_expires(r),
+		.allow = !(word & WORD_REFUSE),
+		.held = word & WORD_HELD,
+		.public_suffix = r->flags & RECORD_PUBLIC_SUFFIX,
+	};
+	if (record_is_row(r) && b != NULL && policy_read(&p, b->bytes, b->len) == POLICY_OK)
+		row->policy = p.name;
+	else
+		row->policy = (struct span){ "", 0 };
+	return true;
+}
+
+int
+table_each(struct table *t, int (*each)(const struct row *row, void *arg), void *arg)
+{
+	char text[RULE_MAX + 1];
+	struct record *r;
+	struct row row;
+	int stop;
+
+	for (unsigned i = 0; i < t->root->shards; i++)
+		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;)
+			if (row_of(t, r, text, &row) && (stop = each(&row, arg)) != 0)
+				return stop;
+	return 0;
+}
+
+int
+table_get(struct table *t, struct span realm, struct span origin, struct row *row)
+{
+	static char text[RULE_MAX + 1];		/* one writer, one thread */
+	struct record *r;
+	struct rule rule;
+	struct key k;
+
+	if (parse_key(t, &k, &rule, realm, origin) != 0)
+		return -EINVAL;
+	r = shard_find(&t->shards[k.shard].shard, &k, NULL);
+	return r != NULL && row_of(t, r, text, row) ? 0 : -ENOENT;
+}
+
+uint64_t
+table_rows(const struct table *t)
+{
+	return atomic_load_explicit(&t->root->rows, memory_order_relaxed);
+}
+
+int
+table_copy_row(struct table *to, const struct table *from, const struct record *r, const uint32_t *handles)
+{
+	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed), handle = word & WORD_HANDLE;
+	char text[RULE_MAX + 1];
+	struct row row;
+	int error;
+
+	if (!row_of(from, r, text, &row))
+		return 0;
+	if (r->flags & RECORD_STUB)
+		return (int)(table_hold(to, row.realm, row.origin) < 0 ? -ENOSPC : 0);
+	if (handle >= from->next_handle || handles[handle] == UINT32_MAX) {
+		row.allow = false;	/* its policy is gone: refused before, refused after */
+		handle = 0;
+	} else
+		handle = handles[handle];
+	error = put_row(to, &row, handle);
+	if (error == 0 && row.held)
+		table_hold(to, row.realm, row.origin);
+	return error;
+}
