@@ -30,3 +30,21 @@ tests_unit_check_vectors_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS='"$(abs_top_srcdir)
 tests_unit_check_vectors_CFLAGS = $(unit_cflags)
 tests_unit_check_vectors_LDADD = $(unit_libs) $(JANSSON_LIBS) $(PSL_LIBS)
 EXTRA_DIST += tests/vectors/README.md tests/vectors/public.jsonl
+
+check_PROGRAMS += tests/unit/check_origin
+TESTS += tests/unit/check_origin
+tests_unit_check_origin_SOURCES = tests/unit/check_origin.c tests/unit/run.h
+tests_unit_check_origin_CFLAGS = $(unit_cflags)
+tests_unit_check_origin_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_policy
+TESTS += tests/unit/check_policy
+tests_unit_check_policy_SOURCES = tests/unit/check_policy.c tests/unit/run.h
+tests_unit_check_policy_CFLAGS = $(unit_cflags)
+tests_unit_check_policy_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_suffix
+TESTS += tests/unit/check_suffix
+tests_unit_check_suffix_SOURCES = tests/unit/check_suffix.c tests/unit/run.h
+tests_unit_check_suffix_CFLAGS = $(unit_cflags)
+tests_unit_check_suffix_LDADD = $(unit_libs) $(PSL_LIBS)
