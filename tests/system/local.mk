@@ -1,2 +1,19 @@
 # tests/system: real servers, started and stopped by tests/stack
-EXTRA_DIST += tests/stack tests/system/app.py tests/system/fcgi.py
+AM_TESTS_ENVIRONMENT = CORSCACHE_BUILD='$(abs_top_builddir)'; export CORSCACHE_BUILD;
+system_tests = \
+	tests/system/vectors_test.py \
+	tests/system/web_test.py \
+	tests/system/browser_test.py \
+	tests/system/lifecycle_test.py
+TESTS += $(system_tests)
+EXTRA_DIST += $(system_tests) tests/stack tests/system/app.py tests/system/fcgi.py \
+	tests/system/harness.py tests/system/latency.py scripts/install-packages
+
+# The halves of make check, and a make distcheck in which nothing but the build and the units is checked.
+.PHONY: check-system check-unit distcheck-unit
+check-system:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(filter tests/system/%,$(TESTS))'
+check-unit:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(filter-out tests/system/%,$(TESTS))'
+distcheck-unit:
+	$(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(filter-out tests/system/%,$(TESTS))'

@@ -48,15 +48,3 @@ TESTS += tests/unit/check_suffix
 tests_unit_check_suffix_SOURCES = tests/unit/check_suffix.c tests/unit/run.h
 tests_unit_check_suffix_CFLAGS = $(unit_cflags)
 tests_unit_check_suffix_LDADD = $(unit_libs) $(PSL_LIBS)
-
-check_PROGRAMS += tests/unit/check_decide
-TESTS += tests/unit/check_decide
-tests_unit_check_decide_SOURCES = tests/unit/check_decide.c tests/unit/run.h
-tests_unit_check_decide_CFLAGS = $(unit_cflags)
-tests_unit_check_decide_LDADD = $(unit_libs)
-
-check_PROGRAMS += tests/unit/check_headers
-TESTS += tests/unit/check_headers
-tests_unit_check_headers_SOURCES = tests/unit/check_headers.c tests/unit/run.h
-tests_unit_check_headers_CFLAGS = $(unit_cflags)
-tests_unit_check_headers_LDADD = $(unit_libs)

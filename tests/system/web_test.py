@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+web -- what a browser sees through nginx and lighttpd, run with the files of
+packaging/ as they are.
+"""
+
+import socket
+import subprocess
+import unittest
+
+import harness
+
+ROWS = """
+INSERT INTO cors.policies (name, methods, headers, expose_headers, credentials, max_age) VALUES
+	('web', '{GET,POST,PUT}', '{content-type,x-token}', '{X-Total}', false, 600),
+	('signed-in', '{GET,POST,DELETE}', '{content-type,authorization}', '{X-Total,X-Page}', true, NULL),
+	('anything', '{*}', '{*}', '{*}', false, 0);
+INSERT INTO cors.origins (realm, origin, policy, allow) VALUES
+	('', 'https://a.example', 'web', true),
+	('', 'https://*.wild.example', 'web', true),
+	('', 'https://no.wild.example', 'web', false),
+	('', 'https://in.example', 'signed-in', true),
+	('shop', 'https://shop.example', 'web', true),
+	('strict', 'https://ok.example', 'web', true),
+	('public', '*', 'anything', true);
+"""
+A = "https://a.example"
+CORS = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers",
+    "Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Max-Age")
+PREFLIGHT_VARY = {"origin", "access-control-request-method", "access-control-request-headers"}
+STATUSES = (200, 201, 204, 301, 304, 400, 401, 403, 404, 500, 502, 503)
+
+
+def setUpModule():
+	sql = harness.Psql()
+	for statement in ROWS.split(";\n"):
+		sql(statement)
+	sql.close()
+	for url in ("NGINX_URL", "LIGHTTPD_URL"):
+		client = harness.Client(harness.stack.env[url])
+		harness.eventually("the rows are in force", lambda: client.allowed("https://x", host="public.localhost"))
+		client.close()
+
+
+class Server:
+	"""Everything that both servers do alike; see the two classes below."""
+
+	def setUp(self):
+		self.client = harness.Client(harness.stack.env[self.url])
+		self.addCleanup(self.client.close)
+
+	def assert_no_cors(self, reply):
+		for name in CORS:
+			self.assertEqual(reply.all(name), [], name)
+
+	# Preflights
+
+	def test_preflight_allowed(self):
+		reply = self.client.preflight(A, "PUT", "content-type,x-token")
+		self.assertIn(reply.status, range(200, 300))
+		self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+		self.assertIsNone(reply.get("Access-Control-Allow-Credentials"))
+		self.assertIn("PUT", reply.get("Access-Control-Allow-Methods"))
+		self.assertIn("x-token", reply.get("Access-Control-Allow-Headers").lower())
+		self.assertEqual(reply.get("Access-Control-Max-Age"), "600")
+		self.assertLessEqual(PREFLIGHT_VARY, reply.vary())
+		self.assertEqual(len(reply.all("Vary")), 1)
+		self.assertEqual(reply.body, b"")
+
+	def test_preflight_with_credentials(self):
+		reply = self.client.preflight("https://in.example", "DELETE", "authorization")
+		self.assertIn(reply.status, range(200, 300))
+		self.assertEqual(reply.get("Access-Control-Allow-Credentials"), "true")
+		self.assertIn("authorization", reply.get("Access-Control-Allow-Headers").lower())
+		self.assertIsNone(reply.get("Access-Control-Max-Age"))
+
+	def test_preflights_refused(self):
+		for origin, method, headers in (
+		    ("https://b.example", "PUT", None),
+		    ("https://no.wild.example", "PUT", None),
+		    ("https://wild.example", "PUT", None),
+		    ("https://evila.example", "GET", None),
+		    ("http://a.example", "GET", None),
+		    ("https://a.example:8443", "GET", None),
+		    ("null", "GET", None),
+		    (A, "DELETE", None),
+		    (A, "put", None),
+		    (A, "TRACE", None),
+		    (A, "PUT", "x-other"),
+		    (A, "PUT", "x-token,authorization")):
+			with self.subTest(origin=origin, method=method, headers=headers):
+				reply = self.client.preflight(origin, method, headers)
+				self.assertEqual(reply.status, 403)
+				self.assert_no_cors(reply)
+				self.assertLessEqual(PREFLIGHT_VARY, reply.vary())
+
+	def test_preflight_of_a_path_that_is_not_there(self):
+		self.assertEqual(self.client.preflight(A, path="/no/such/page").status, 200)
+
+	def test_preflight_with_headers_on_several_lines(self):
+		for second, status in (("x-token", 200), ("x-other", 403)):
+			reply = self.client("OPTIONS", "/app/echo", [("Origin", A), ("Access-Control-Request-Method", "PUT"),
+			    ("Access-Control-Request-Headers", "content-type"), ("Access-Control-Request-Headers", second)])
+			self.assertEqual(reply.status, status, second)
+
+	def test_options_that_is_no_preflight_reaches_the_application(self):
+		for extra in ([], [("Access-Control-Request-Method", "")]):
+			reply = self.client("OPTIONS", "/app/status/200", [("Origin", A), *extra])
+			self.assertEqual(reply.body, b"OPTIONS 200\n", extra)
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+
+	# Actual requests
+
+	def test_every_status(self):
+		for status in STATUSES:
+			with self.subTest(status=status):
+				reply = self.client("GET", f"/app/status/{status}", [("Origin", A)])
+				self.assertEqual(reply.status, status)
+				self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+				self.assertEqual(reply.get("Access-Control-Expose-Headers"), "X-Total")
+				self.assertIsNone(reply.get("Access-Control-Allow-Credentials"))
+				self.assertEqual(reply.vary(), {"origin"})
+
+	def test_every_status_of_an_unknown_origin(self):
+		for status in STATUSES:
+			with self.subTest(status=status):
+				reply = self.client("GET", f"/app/status/{status}", [("Origin", "https://b.example")])
+				self.assertEqual(reply.status, status)
+				self.assert_no_cors(reply)
+				self.assertEqual(reply.vary(), {"origin"})
+
+	def test_static_files(self):
+		for path, status in (("/", 200), ("/index.html", 200), ("/missing.html", 404)):
+			reply = self.client("GET", path, [("Origin", A)])
+			self.assertEqual(reply.status, status)
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A, path)
+			self.assertIn("origin", reply.vary())
+
+	def test_head(self):
+		for path in ("/", "/app/status/200"):
+			reply = self.client("HEAD", path, [("Origin", A)])
+			self.assertEqual((reply.status, reply.body), (200, b""))
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+
+	def test_bodies_arrive_whole(self):
+		for method in ("POST", "PUT", "PATCH"):
+			for size in (0, 11, 200_000):
+				body = bytes(n % 251 for n in range(size))
+				reply = self.client(method, "/app/echo", [("Origin", A)], body)
+				self.assertEqual((reply.status, reply.body), (200, body), f"{method} of {size} bytes")
+				self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+
+	def test_credentials_and_exposed_headers(self):
+		reply = self.client("GET", "/app/status/200", [("Origin", "https://in.example"), ("Cookie", "id=1")])
+		self.assertEqual(reply.get("Access-Control-Allow-Origin"), "https://in.example")
+		self.assertEqual(reply.get("Access-Control-Allow-Credentials"), "true")
+		exposed = {name.strip().lower() for name in reply.get("Access-Control-Expose-Headers").split(",")}
+		self.assertEqual(exposed, {"x-total", "x-page"})
+
+	def test_the_applications_own_headers_are_replaced(self):
+		own = "&".join("header=" + h for h in ("Access-Control-Allow-Origin:*", "Access-Control-Allow-Credentials:true",
+		    "Access-Control-Expose-Headers:X-Secret", "Access-Control-Allow-Methods:PURGE",
+		    "Access-Control-Allow-Headers:x", "Access-Control-Max-Age:1"))
+		for status in (200, 304, 404, 500):
+			reply = self.client("GET", f"/app/status/{status}?{own}", [("Origin", A)])
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+			self.assertIsNone(reply.get("Access-Control-Allow-Credentials"))
+			self.assertEqual(reply.get("Access-Control-Expose-Headers"), "X-Total")
+			self.assert_no_cors(self.client("GET", f"/app/status/{status}?{own}", [("Origin", "https://b.example")]))
+			self.assert_no_cors(self.client("GET", f"/app/status/{status}?{own}"))
+
+	def test_vary_is_added_to(self):
+		for path in ("/app/status/200", "/app/status/404"):
+			reply = self.client("GET", f"{path}?header=Vary:Accept-Encoding", [("Origin", A)])
+			self.assertEqual(reply.vary(), {"accept-encoding", "origin"})
+
+	def test_requests_without_an_origin(self):
+		for headers in ([], [("Origin", "")]):
+			reply = self.client("GET", "/app/status/200", headers)
+			self.assertEqual(reply.status, 200)
+			self.assert_no_cors(reply)
+			self.assertEqual(reply.vary(), {"origin"})
+
+	def test_realms(self):
+		for host, origin, wanted in (
+		    ("shop.localhost", "https://shop.example", True), ("shop.localhost", A, False),
+		    ("other.localhost", "https://shop.example", False), ("other.localhost", A, True),
+		    ("SHOP.localhost", "https://shop.example", True)):
+			self.assertEqual(self.client.allowed(origin, host=host), wanted, f"{host} {origin}")
+			status = self.client.preflight(origin, host=host).status
+			self.assertEqual(status, 200 if wanted else 403, f"{host} {origin}")
+
+	def test_a_realm_open_to_everybody(self):
+		for origin in (A, "null", "rubbish"):
+			reply = self.client("GET", "/app/status/200", [("Origin", origin)], host="public.localhost")
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), "*", origin)
+			self.assertEqual(reply.vary(), set())
+		self.assertEqual(self.client.preflight("https://x", "PURGE", "x-y", host="public.localhost").status, 200)
+
+	def test_enforced_realm(self):
+		for method, body in (("GET", None), ("POST", b"x")):
+			reply = self.client(method, "/app/status/200", [("Origin", "https://b.example")], body, host="strict.localhost")
+			self.assertEqual(reply.status, 403)
+			self.assert_no_cors(reply)
+			self.assertEqual(reply.all("Variable-CORS_VARY"), [])
+		self.assertTrue(self.client.allowed("https://ok.example", host="strict.localhost"))
+		self.assertEqual(self.client("GET", "/", host="strict.localhost").status, 200)
+
+	# Hostile requests
+
+	def test_repeated_origins_are_refused(self):
+		for first, second in ((A, "https://b.example"), ("https://b.example", A), (A, A)):
+			reply = self.client("GET", "/", [("Origin", first), ("Origin", second)])
+			self.assert_no_cors(reply)
+			reply = self.client("OPTIONS", "/app/echo", [("Origin", first), ("Origin", second),
+			    ("Access-Control-Request-Method", "GET")])
+			self.assertEqual(reply.status, 403)
+			self.assert_no_cors(reply)
+
+	def test_origins_that_no_browser_sends(self):
+		for origin in ("https://A.example", "https://a.example/", "https://a.example:443", "https://a.example.",
+		    "https://a.example\tx", "https://\xe4.example", "https://a.example, https://a.example",
+		    "https://a.example https://b.example", "https://u@a.example", "https://.wild.example",
+		    "https://evil.com/.wild.example", "https://x..wild.example", "a.example", "*", "https://*.wild.example",
+		    "https://" + "a." * 160 + "wild.example", "https://" + "a" * 7000 + ".wild.example"):
+			with self.subTest(origin=origin[:40]):
+				reply = self.client("GET", "/", [("Origin", origin.encode("latin-1"))])
+				self.assertIn(reply.status, (200, 400))
+				self.assert_no_cors(reply)
+				self.assertIn(self.client.preflight(origin.encode("latin-1")).status, (400, 403))
+
+	def test_too_large_an_origin_hurts_nobody(self):
+		reply = self.client("GET", "/", [("Origin", "https://" + "a" * 20000), ("Connection", "close")])
+		self.assertIn(reply.status, (400, 414, 431))
+		self.client.close()
+		self.assertTrue(self.client.allowed(A))
+
+	def test_a_client_cannot_choose_the_realm(self):
+		for name in ("CORS_REALM", "Cors-Realm", "HTTP_CORS_REALM"):
+			reply = self.client("GET", "/", [("Origin", "https://shop.example"), (name, "shop")])
+			self.assert_no_cors(reply)
+
+	def test_http2(self):
+		def ask(*args):
+			done = subprocess.run(["curl", "-sS", "-i", "-m", "20", "--http2-prior-knowledge", *args,
+			    harness.stack.env[self.h2_url] + "/app/status/404"], stdout=subprocess.PIPE, check=True)
+			return done.stdout.decode().lower().replace("\r", "")
+		said = ask("-H", f"Origin: {A}")
+		self.assertIn("http/2 404", said)
+		self.assertIn(f"access-control-allow-origin: {A}\n", said)
+		self.assertRegex(said, r"\nvary: .*origin")
+		said = ask("-H", f"Origin: {A}", "-H", "Access-Control-Request-Method: PUT", "-X", "OPTIONS")
+		self.assertIn("http/2 200", said)
+		self.assertIn("access-control-allow-methods: ", said)
+		self.assertNotIn("access-control-allow-origin", ask("-H", "Origin: https://b.example"))
+
+	# The application away: its server answers, and must still be readable
+
+	def test_application_down(self):
+		harness.stack.command("stop", "app")
+		try:
+			reply = self.client("GET", "/app/status/200", [("Origin", A)])
+			self.assertEqual(reply.status, self.app_down)
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+			self.assertEqual(self.client.preflight(A).status, 200)
+		finally:
+			harness.stack.command("start", "app")
+		harness.eventually("the application answers again", lambda: self.client("GET", "/app/status/200").status == 200)
+
+
+class Nginx(Server, unittest.TestCase):
+	url, h2_url, app_down = "NGINX_URL", "NGINX_H2_URL", 502
+
+	def test_the_check_is_not_public(self):
+		self.assertEqual(self.client("GET", "/.corscache/check", [("Origin", A)]).status, 404)
+
+	def test_a_star_realm_without_an_origin(self):
+		reply = self.client("GET", "/", host="public.localhost")
+		self.assertEqual(reply.get("Access-Control-Allow-Origin"), "*")
+		self.assertEqual(reply.vary(), set())
+
+	def test_a_location_with_headers_of_its_own(self):
+		reply = self.client("GET", "/downloads/index.html", [("Origin", A)])
+		self.assertEqual(reply.get("Access-Control-Allow-Origin"), A)
+		self.assertIn("max-age=60", reply.get("Cache-Control"))
+
+	def test_answers_that_nginx_decides_early(self):
+		for method, path, body, status in (("GET", "/internal/", None, 403), ("GET", "/gone", None, 410),
+		    ("POST", "/app/echo", b"x" * 2_000_000, 413)):
+			reply = self.client(method, path, [("Origin", A), ("Connection", "close")], body)
+			self.assertEqual(reply.status, status)
+			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A, path)
+			self.client.close()
+
+	def test_chunked_body(self):
+		with socket.create_connection((self.client.host, self.client.port), 20) as s:
+			s.sendall(f"POST /app/echo HTTP/1.1\r\nHost: x\r\nOrigin: {A}\r\nConnection: close\r\n"
+			    "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode())
+			said = b"".join(iter(lambda: s.recv(65536), b""))
+		self.assertIn(b"hello", said)
+		self.assertIn(f"Access-Control-Allow-Origin: {A}\r\n".encode(), said)
+
+
+class Lighttpd(Server, unittest.TestCase):
+	url, h2_url, app_down = "LIGHTTPD_URL", "LIGHTTPD_URL", 503
+
+	def test_vary_is_merged_into_one_line(self):
+		for said, wanted in (("Accept-Encoding", "Accept-Encoding, Origin"), ("origin", "origin"),
+		    ("Accept,Origin", "Accept,Origin"), ("*", "*"), ("X-Origin", "X-Origin, Origin")):
+			for headers in ([("Origin", A)], []):
+				reply = self.client("GET", f"/app/status/200?header=Vary:{said}", headers)
+				self.assertEqual(reply.get("Vary"), wanted)
+
+
+if __name__ == "__main__":
+	harness.main("--nginx", "--lighttpd")
