@@ -166,23 +166,38 @@ compare_changes(const void *a, const void *b)
 }
 
 /*
- * A row that moves to another policy while policies change too would, for a
- * moment, be answered by a pair that never was: refuse it meanwhile.
+ * Refuses what a change is about until the change itself is made: where rows and policies change
+ * together, a row with its old policy's new content, or the next wider row with its policy's old one,
+ * would be an answer that never was.
  */
-static void
-refuse_if_it_moves(struct table *t, const struct row *row)
+static int
+refuse_meanwhile(struct table *t, const struct change *c)
 {
-	struct policy_name *name = table_find_policy(t, row->policy);
+	struct row row = c->row;
 	struct record *r;
 	struct rule rule;
 	struct key k;
+	int error;
 
-	if (parse_key(t, &k, &rule, row->realm, row->origin) != 0 ||
-	    (r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL)
-		return;
-	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
-	if (name == NULL || name->handle != (word & WORD_HANDLE))
-		store_word(t, r, &k, word | WORD_REFUSE);
+	if (!c->gone) {
+		row.allow = false;
+		row.expires_at = ROW_NEVER;
+		return put_row(t, &row, NO_HANDLE);
+	}
+	if ((error = parse_key(t, &k, &rule, row.realm, row.origin)) == 0 &&
+	    (r = shard_find(&t->shards[k.shard].shard, &k, NULL)) != NULL)
+		store_word(t, r, &k, atomic_load_explicit(&r->word, memory_order_relaxed) | WORD_REFUSE);
+	return error;
+}
+
+/* A policy that is new has no rows yet. */
+static bool
+changes_rows(struct table *t, const struct policy_row *policies, size_t npolicies)
+{
+	for (size_t i = 0; i < npolicies; i++)
+		if (table_find_policy(t, policies[i].name) != NULL)
+			return true;
+	return false;
 }
 
 static int
@@ -201,8 +216,9 @@ table_batch(struct table *t, struct change *rows, size_t nrows, const struct pol
 	int error = 0;
 
 	qsort(rows, nrows, sizeof *rows, compare_changes);
-	for (size_t i = 0; npolicies > 0 && i < nrows && !rows[i].gone; i++)
-		refuse_if_it_moves(t, &rows[i].row);
+	if (changes_rows(t, policies, npolicies))
+		for (size_t i = 0; error == 0 && i < nrows; i++)
+			error = refuse_meanwhile(t, &rows[i]);
 	for (size_t i = 0; error == 0 && i < npolicies; i++)
 		error = table_policy_put(t, &policies[i], &why);
 	for (size_t i = 0; error == 0 && i < nrows; i++)
@@ -220,7 +236,7 @@ static bool
 row_of(const struct table *t, const struct record *r, char *text, struct row *row)
 {
 	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed);
-	struct policy_block *b = table_policy_block(&t->policies, word & WORD_HANDLE);
+	struct policy_block *b = table_policy_block(t, word & WORD_HANDLE);
 	struct policy p;
 	size_t len = record_text(r, text);
 
@@ -282,15 +298,17 @@ table_copy_row(struct table *to, const struct table *from, const struct record *
 	uint32_t word = atomic_load_explicit(&r->word, memory_order_relaxed), handle = word & WORD_HANDLE;
 	char text[RULE_MAX + 1];
 	struct row row;
+	struct key k;
 	int error;
 
 	if (!row_of(from, r, text, &row))
 		return 0;
 	if (r->flags & RECORD_STUB)
 		return (int)(table_hold(to, row.realm, row.origin) < 0 ? -ENOSPC : 0);
-	if (handle >= from->next_handle || handles[handle] == UINT32_MAX) {
-		row.allow = false;	/* its policy is gone: refused before, refused after */
-		handle = 0;
+	record_key(&k, from->root, r);
+	if (handle >= from->next_handle || handles[handle] == UINT32_MAX || !word_is_sealed(word, r, k.hash)) {
+		row.allow = false;	/* its policy is gone, or it is damaged: refused before, refused after */
+		handle = NO_HANDLE;
 	} else
 		handle = handles[handle];
 	error = put_row(to, &row, handle);

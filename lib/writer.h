@@ -62,7 +62,11 @@ int	 table_policy_put(struct table *t, const struct policy_row *p, enum policy_s
 /* -EBUSY is never said: rows that still name it are refused by readers. -ENOENT. */
 int	 table_policy_remove(struct table *t, struct span name);
 
-/* One transaction's worth of changes, in an order in which no moment is wrong. Reorders rows[]. */
+/*
+ * One transaction's worth of changes, in an order in which no moment is wrong;
+ * where policies change with rows, these rows refuse until all is done.
+ * Reorders rows[]. After a failure a part may have been made: do it again.
+ */
 struct change {
 	struct row	 row;		/* key; the rest only if !gone */
 	bool		 gone;		/* no such row any more */
