@@ -46,6 +46,8 @@ struct table {
 	uint32_t	 next_handle;	/* never goes back (I10) */
 };
 
+#define NO_HANDLE	(LAYOUT_MAX_HANDLES - 1)	/* of rows that refuse: never given out */
+
 /* What a policy's name stands for in rows. */
 struct policy_name {
 	uint32_t	 handle;
@@ -118,7 +120,8 @@ int	 table_recount(struct table *t);
 /* ---- table_policy.c ---- */
 
 struct policy_name	*table_find_policy(struct table *t, struct span name);
-struct policy_block	*table_policy_block(const struct table_part *p, uint32_t handle);
+/* The block in force; NULL: none, or damaged, which no copy may hide. */
+struct policy_block	*table_policy_block(const struct table *t, uint32_t handle);
 int	 table_attach_policies(struct table *t);
 /* handles[old] becomes the handle in `to`; entries without a policy are left alone. */
 int	 table_copy_policies(struct table *to, struct table *from, uint32_t *handles);

@@ -77,14 +77,16 @@ append_block(struct table *t, struct table_part *p, uint32_t handle, const void 
 }
 
 struct policy_block *
-table_policy_block(const struct table_part *p, uint32_t handle)
+table_policy_block(const struct table *t, uint32_t handle)
 {
+	const struct table_part *p = &t->policies;
 	uint64_t off = handle < p->shard.groups * 8 ?
 	    atomic_load_explicit(&p->shard.slots[handle], memory_order_relaxed) : 0;
 	struct policy_block *b = (struct policy_block *)(void *)(p->shard.arena + off);
 
-	if (off == 0 || off % 8 != 0 || off + sizeof *b > p->shard.arena_len || b->len > POLICY_MAX ||
-	    off + sizeof *b + b->len > p->shard.arena_len)
+	if (off == 0 || off % 8 != 0 || off > p->shard.arena_len || p->shard.arena_len - off < sizeof *b ||
+	    b->len > POLICY_MAX || b->len > p->shard.arena_len - off - sizeof *b || b->handle != handle ||
+	    b->sum != block_sum(t->root, b))
 		return NULL;
 	return b;
 }
@@ -99,7 +101,7 @@ rebuild_policies(struct table *t)
 	int error;
 
 	for (uint32_t i = 0; i < t->next_handle; i++) {
-		struct policy_block *b = table_policy_block(p, i);
+		struct policy_block *b = table_policy_block(t, i);
 		live += b == NULL ? 0 : round_up(sizeof *b + b->len, 8);
 	}
 	segment_name_policies(old, t->id, p->generation);
@@ -107,7 +109,7 @@ rebuild_policies(struct table *t)
 	error = part_create(t, &next, SEGMENT_POLICIES, 0, p->generation + 1, t->next_handle / 4 + 8,
 	    live * 2 + (1 << 20), live);
 	for (uint32_t i = 0; error == 0 && i < t->next_handle; i++) {
-		struct policy_block *b = table_policy_block(p, i);
+		struct policy_block *b = table_policy_block(t, i);
 		if (b == NULL)
 			continue;
 		if ((error = append_block(t, &next, i, b->bytes, b->len, &off)) == 0)
@@ -154,12 +156,14 @@ table_policy_put(struct table *t, const struct policy_row *row, enum policy_stat
 		return -EINVAL;
 	if ((name = table_find_policy(t, row->name)) != NULL)
 		return put_block(t, name->handle, block, len);
-	if (t->next_handle >= LAYOUT_MAX_HANDLES)
+	if (t->next_handle >= NO_HANDLE)
 		return -ENOSPC;
 	t->next_handle++;
 	atomic_store_explicit(&shard_head(&t->policies.shard)->used, t->next_handle, memory_order_release);
-	if ((error = put_block(t, t->next_handle - 1, block, len)) != 0)
+	if ((error = put_block(t, t->next_handle - 1, block, len)) != 0) {
+		t->next_handle--;	/* never published: free for the next */
 		return error;
+	}
 	if (add_name(t, row->name, t->next_handle - 1) == NULL)
 		return -ENOMEM;
 	atomic_fetch_add_explicit(&t->root->policies, 1, memory_order_relaxed);
@@ -191,7 +195,7 @@ table_attach_policies(struct table *t)
 		return -EPROTO;
 	t->next_handle = (uint32_t)handles;
 	for (uint32_t i = 0; i < t->next_handle; i++) {
-		struct policy_block *b = table_policy_block(&t->policies, i);
+		struct policy_block *b = table_policy_block(t, i);
 		if (b == NULL)
 			continue;
 		if (policy_read(&p, b->bytes, b->len) != POLICY_OK || p.name.len > POLICY_MAX_NAME)
@@ -211,7 +215,7 @@ table_copy_policies(struct table *to, struct table *from, uint32_t *handles)
 	int error = 0;
 
 	for (uint32_t i = 0; error == 0 && i < from->next_handle; i++) {
-		struct policy_block *b = table_policy_block(&from->policies, i);
+		struct policy_block *b = table_policy_block(from, i);
 		if (b == NULL || policy_read(&p, b->bytes, b->len) != POLICY_OK)
 			continue;
 		handles[i] = to->next_handle++;
