@@ -92,6 +92,13 @@ add_dead(struct shard *s, const struct record *r)
 		atomic_fetch_add_explicit(&shard_head(s)->dead, record_size(r), memory_order_relaxed);
 }
 
+/* Fuller, and a miss would have to look at more and more groups. */
+static bool
+is_full(const struct shard *s)
+{
+	return atomic_load_explicit(&shard_head(s)->used, memory_order_relaxed) >= shard_capacity(s);
+}
+
 static int
 put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const void *extra, _Atomic uint64_t *replace)
 {
@@ -100,7 +107,7 @@ put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const vo
 	_Atomic uint64_t *slot = replace;
 	int npath = 0, error;
 
-	if (slot == NULL && (slot = find_empty(s, k->hash, path, &npath)) == NULL)
+	if (slot == NULL && (is_full(s) || (slot = find_empty(s, k->hash, path, &npath)) == NULL))
 		return -EOVERFLOW;
 	error = arena_room(s, (sizeof(struct record) + skip + k->len + 3) & ~3ull, flags & RECORD_REALM ? 8 : 4, &off,
 	    &tail);

@@ -51,6 +51,13 @@ record_shape(const struct record *r)
 	return r->part | (uint32_t)r->realm << 16;
 }
 
+/* Slots that may be in use before a next generation is built. */
+static inline uint64_t
+shard_capacity(const struct shard *s)
+{
+	return s->groups * 8 * 88 / 100;
+}
+
 /* Where realm and part begin in bytes[]. */
 static inline unsigned
 record_skip(unsigned flags)
