@@ -16,6 +16,7 @@
 #include "table.h"
 
 #define DEFAULT_GRACE_MS	2000
+#define RESHARD_AGAIN_MS	60000
 
 /* A superseded file and when it was: emptied after the grace. */
 struct retired {
@@ -34,6 +35,7 @@ struct writer {
 	struct table	*live;
 	struct table	*next;
 	struct retired	*retired;
+	int64_t		 reshard_at_ms;	/* not before: the last attempt failed */
 	char		 error[PATH_MAX + 128];
 };
 
@@ -64,9 +66,15 @@ bump_epoch(struct writer *w)
 static void
 retire(struct writer *w, const char *name)
 {
-	struct retired *r = calloc(1, sizeof *r);
+	struct retired *r = w->retired;
 
-	if (r == NULL)
+	while (r != NULL && strcmp(r->name, name) != 0)
+		r = r->next;
+	if (r != NULL) {
+		r->at_ms = clock_ms(CLOCK_MONOTONIC);	/* the name was used again: a new grace */
+		return;
+	}
+	if ((r = calloc(1, sizeof *r)) == NULL)
 		return;		/* the next writer's sweep finds it */
 	r->at_ms = clock_ms(CLOCK_MONOTONIC);
 	snprintf(r->name, sizeof r->name, "%s", name);
@@ -93,10 +101,23 @@ compare_name(void *arg, const char *file)
 	l->found |= strcmp(l->name, file) == 0;
 }
 
+/* A table that could not be attached: readers may still live on it, as on any other. */
+static bool
+is_of_unread_table(const struct writer *w, const char *name)
+{
+	char root[SEGMENT_NAME];
+	uint64_t id = atomic_load_explicit(&w->ctl->table, memory_order_relaxed);
+	size_t n;
+
+	segment_name_root(root, id);
+	n = strlen(root);
+	return w->live == NULL && id != 0 && strncmp(name, root, n) == 0 && (name[n] == '.' || name[n] == '\0');
+}
+
 static bool
 is_in_use(const struct writer *w, const char *name)
 {
-	struct lookup_name l = { .name = name };
+	struct lookup_name l = { .name = name, .found = is_of_unread_table(w, name) };
 
 	if (w->live != NULL)
 		table_each_file(w->live, compare_name, &l);
@@ -214,10 +235,13 @@ open_ctl(struct writer *w, const char *dir)
 
 	if (error == -ENOENT)
 		error = create_ctl(w);
-	if (error != 0)
+	if (error != 0 && error != -EPROTO)
 		return fail(w, error, "open the table in", dir);
-	w->ctl = w->ctl_map.base;
-	if (w->ctl->magic != CTL_MAGIC || w->ctl->layout != LAYOUT_WORD || w->ctl->size != sizeof *w->ctl) {
+	if (error == 0)
+		w->ctl = w->ctl_map.base;
+	if (error != 0 || w->ctl->magic != CTL_MAGIC || w->ctl->layout != LAYOUT_WORD ||
+	    w->ctl->size != sizeof *w->ctl) {
+		w->ctl = NULL;		/* not ours to write */
 		snprintf(w->error, sizeof w->error,
 		    "%s/" LAYOUT_DIR "/ctl was made by another build, or is damaged: remove %s/" LAYOUT_DIR
 		    " while no corscache program runs", dir, dir);
@@ -286,7 +310,7 @@ writer_close(struct writer **wp)
 		w->retired = r->next;
 		free(r);
 	}
-	if (w->ctl != NULL && w->ctl->magic == CTL_MAGIC)
+	if (w->ctl != NULL)
 		writer_set(w, STATUS_writer_pid, 0);
 	segment_unmap(&w->ctl_map);
 	if (w->lockfd >= 0)
@@ -342,6 +366,8 @@ publish_next(struct writer *w, bool keep_hold)
 	bump_epoch(w);
 	if (old != NULL)
 		table_each_file(old, retire_file, w);
+	else
+		sweep(w);
 	table_free(&old);
 }
 
@@ -400,14 +426,18 @@ int
 writer_tick(struct writer *w)
 {
 	struct stat st;
+	int error;
 
 	writer_set(w, STATUS_heartbeat_at, clock_ms(CLOCK_REALTIME));
 	empty_retired(w, clock_ms(CLOCK_MONOTONIC));
 	if (fstat(w->ctl_map.fd, &st) == 0 && st.st_nlink == 0)
 		return fail(w, -ESTALE, "somebody removed", "the table's directory");
-	if (w->live != NULL && w->next == NULL && table_is_crowded(w->live))
-		return reshard(w);
-	return 0;
+	if (w->live == NULL || w->next != NULL || !table_is_crowded(w->live) ||
+	    clock_ms(CLOCK_MONOTONIC) < w->reshard_at_ms)
+		return 0;
+	if ((error = reshard(w)) != 0)
+		w->reshard_at_ms = clock_ms(CLOCK_MONOTONIC) + RESHARD_AGAIN_MS;
+	return error;
 }
 
 /* ---- what the daemon says ---- */
@@ -434,7 +464,7 @@ writer_add(struct writer *w, enum status_name name, int64_t value)
 static void
 say(struct writer *w, char *to, size_t cap, const char *text)
 {
-	if (strncmp(to, text, cap - 1) == 0 && strlen(to) == strnlen(text, cap - 1))
+	if (strncmp(to, text, cap - 1) == 0 && strnlen(to, cap) == strnlen(text, cap - 1))
 		return;
 	atomic_fetch_or_explicit(&w->ctl->words_seq, 1, memory_order_relaxed);	/* odd, also after a kill */
 	atomic_thread_fence(memory_order_release);
