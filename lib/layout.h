@@ -26,8 +26,10 @@
  *  I10 A policy handle is never reused in a table; a policy's block never
  *      changes, the handle's word is swapped to a new block.
  *  I11 One writer. `epoch` goes up *before* any change that is more than one
- *      exact row: wide rows, policies, generations. A look-up that began and
- *      ended at one epoch therefore saw one state of the table.
+ *      exact row: each wide row, each policy; and *after* a word names a new
+ *      generation, which holds the same, before anything in it changes. A
+ *      look-up that began and ended at one epoch therefore saw one state of
+ *      the table.
  */
 #ifndef LAYOUT_H
 #define LAYOUT_H

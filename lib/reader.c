@@ -25,6 +25,7 @@ struct reader_part {
 
 struct cached_policy {
 	uint64_t	 off;		/* of its block; 0 = empty */
+	uint32_t	 handle;
 	struct policy	 policy;
 };
 
@@ -158,8 +159,10 @@ follow(struct reader *r)
 	epoch = atomic_load_explicit(&r->ctl->epoch, memory_order_acquire);
 	if (epoch == r->epoch && r->root != NULL)
 		return 0;
-	table = atomic_load_explicit(&r->ctl->table, memory_order_acquire);
+	r->epoch = epoch;
+	/* in this order: a hold is lifted after the table that lifts it is named */
 	r->held_all = atomic_load_explicit(&r->ctl->held_all, memory_order_acquire) != 0;
+	table = atomic_load_explicit(&r->ctl->table, memory_order_acquire);
 	if (table == 0)
 		return -ENODATA;
 	if (table != r->table || r->root == NULL) {
@@ -168,7 +171,6 @@ follow(struct reader *r)
 		if ((error = attach_root(r, table)) != 0)
 			return error;
 	}
-	r->epoch = epoch;
 	return 0;
 }
 
@@ -301,7 +303,7 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	if (off == 0)
 		return NULL;
 	c = &r->cache[off / 8 % CACHED_POLICIES];
-	if (c->off == off)
+	if (c->off == off && c->handle == handle)
 		return &c->policy;
 	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
 	*error = true;
@@ -316,6 +318,7 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	}
 	*error = false;
 	c->off = off;
+	c->handle = handle;
 	return &c->policy;
 }
 
@@ -475,6 +478,8 @@ reader_find(struct reader *r, struct span realm, const struct origin *o, int64_t
 		*m = (struct match){ .state = MATCH_NOT_READY };
 		if ((error = follow(r)) == -ENODATA)
 			return;
+		if (error != 0 && reader_is_current(r))
+			break;
 		if (error != 0)
 			continue;
 		if (realm.len > REALM_MAX) {
@@ -506,7 +511,7 @@ reader_is_current(const struct reader *r)
 		return true;
 	/* every load before this one happened before it: pairs with the release in bump_epoch() */
 	atomic_thread_fence(memory_order_acquire);
-	return r->root == NULL || atomic_load_explicit(&r->ctl->epoch, memory_order_relaxed) == r->epoch;
+	return atomic_load_explicit(&r->ctl->epoch, memory_order_relaxed) == r->epoch;
 }
 
 static size_t
@@ -626,7 +631,7 @@ reader_info(struct reader *r, struct table_info *ti)
 	for (unsigned i = 0; i < r->geometry.shards; i++)
 		if ((s = current_shard(r, i)) != NULL) {
 			add_part(ti, s);
-			ti->capacity += s->groups * 8 * 88 / 100;
+			ti->capacity += shard_capacity(s);
 		}
 }
 
@@ -641,6 +646,22 @@ copy_policy_name(struct reader *r, uint32_t handle, char name[POLICY_MAX_NAME + 
 		memcpy(name, p->name.at, p->name.len);
 		out->len = p->name.len;
 	}
+}
+
+/*
+ * A walk takes its caller's time: before each step the policies are the ones in force again, or
+ * -ESTALE: another table stands in place of the one that is told.
+ */
+static int
+keep_up(struct reader *r, uint64_t table)
+{
+	int error = 0;
+
+	for (int i = 0; i < LAYOUT_MAX_TRIES && !reader_is_current(r); i++)
+		error = follow(r);
+	if (error != 0)
+		return error;
+	return r->table == table ? 0 : fail(r, -ESTALE, "the table was replaced while it was read");
 }
 
 /* text: RULE_MAX + 1, name: POLICY_MAX_NAME + 1 bytes that live as long as the row. */
@@ -666,7 +687,7 @@ row_of(struct reader *r, const struct record *rec, char *text, char *name, struc
 	return true;
 }
 
-/* A shard as it was at one moment, in memory of our own. */
+/* A shard in memory of our own: all rows that were in it throughout, each as it was at one moment. */
 static int
 copy_shard(struct reader *r, unsigned number, struct shard *out, void **memory)
 {
@@ -681,14 +702,21 @@ copy_shard(struct reader *r, unsigned number, struct shard *out, void **memory)
 			continue;
 		}
 		struct reader_part *p = &r->shards[number];
-		uint64_t used = (uint64_t)(s->arena - s->base) +
-		    atomic_load_explicit(&shard_head(s)->tail, memory_order_acquire);
-		if (used > s->size)
-			return fail(r, -EPROTO, "a file of the table is damaged");
-		void *copy = segment_copy(&p->map, used);
+		uint64_t used = (uint64_t)(s->arena - s->base);
+		uint8_t *copy = malloc(s->size);	/* what is not used is never touched */
 		if (copy == NULL)
 			return fail(r, -ENOMEM, "a shard cannot be copied");
-		error = shard_open(out, copy, used, SEGMENT_SHARD, r->ctl->instance, r->table, number, p->generation);
+		/* the slots first: then the tail covers every record they refer to (I3) */
+		memcpy(copy, s->base, used);
+		atomic_thread_fence(memory_order_acquire);
+		uint64_t tail = atomic_load_explicit(&shard_head(s)->tail, memory_order_acquire);
+		if (tail > s->arena_len) {
+			free(copy);
+			return fail(r, -EPROTO, "a file of the table is damaged");
+		}
+		memcpy(copy + used, s->arena, tail);
+		error = shard_open(out, copy, used + tail, SEGMENT_SHARD, r->ctl->instance, r->table, number,
+		    p->generation);
 		atomic_thread_fence(memory_order_acquire);
 		if (error == 0 && atomic_load_explicit(&r->root->generation[number], memory_order_relaxed) ==
 		    p->generation && atomic_load_explicit(&r->ctl->table, memory_order_relaxed) == r->table) {
@@ -719,10 +747,8 @@ reader_each(struct reader *r, const struct span *realm, int (*each)(const struct
 
 		if ((stop = copy_shard(r, i, &copy, &memory)) != 0)
 			return stop;
-		if (r->table != table)		/* another table: what was told so far is of the old one */
-			stop = fail(r, -ESTALE, "the table was replaced while it was read");
 		for (uint64_t at = 0; stop == 0 && (rec = shard_next(&copy, &at)) != NULL;)
-			if (row_of(r, rec, text, name, &row) && (realm == NULL || (row.realm.len == realm->len &&
+			if ((stop = keep_up(r, table)) == 0 && row_of(r, rec, text, name, &row) && (realm == NULL || (row.realm.len == realm->len &&
 			    memcmp(row.realm.at, realm->at, realm->len) == 0)))
 				stop = each(&row, arg);
 		free(memory);
@@ -735,9 +761,10 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 {
 	_Alignas(8) char copy[POLICY_MAX];
 	int stop = reader_refresh(r);
+	uint64_t table = r->table;
 	struct policy p;
 
-	for (uint32_t i = 0; stop == 0; i++) {
+	for (uint32_t i = 0; stop == 0 && (stop = keep_up(r, table)) == 0; i++) {
 		struct shard *s = current_policies(r);
 		if (s == NULL)
 			return r->error;

@@ -163,13 +163,3 @@ segment_empty(int dirfd, const char *name)
 	if (fd >= 0)
 		close(fd);
 }
-
-void *
-segment_copy(const struct mapping *m, uint64_t used)
-{
-	void *copy = used <= m->len ? aligned_alloc(64, (used + 63) & ~63ull) : NULL;
-
-	if (copy != NULL)
-		memcpy(copy, m->base, used);
-	return copy;
-}

@@ -45,7 +45,5 @@ int	 segment_reserve(struct mapping *m, uint64_t from, uint64_t len);
 void	 segment_unmap(struct mapping *m);
 /* Frees the memory of a superseded file under whoever still maps it, then its name. */
 void	 segment_empty(int dirfd, const char *name);
-/* A private copy of a mapped file, for walks that take their time. free() it. */
-void	*segment_copy(const struct mapping *m, uint64_t used);
 
 #endif
