@@ -48,3 +48,9 @@ TESTS += tests/unit/check_suffix
 tests_unit_check_suffix_SOURCES = tests/unit/check_suffix.c tests/unit/run.h
 tests_unit_check_suffix_CFLAGS = $(unit_cflags)
 tests_unit_check_suffix_LDADD = $(unit_libs) $(PSL_LIBS)
+
+check_PROGRAMS += tests/unit/check_table
+TESTS += tests/unit/check_table
+tests_unit_check_table_SOURCES = tests/unit/check_table.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_table_CFLAGS = $(unit_cflags)
+tests_unit_check_table_LDADD = $(unit_libs)
