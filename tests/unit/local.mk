@@ -54,3 +54,20 @@ TESTS += tests/unit/check_table
 tests_unit_check_table_SOURCES = tests/unit/check_table.c tests/unit/tables.h tests/unit/run.h
 tests_unit_check_table_CFLAGS = $(unit_cflags)
 tests_unit_check_table_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/check_decide
+TESTS += tests/unit/check_decide
+tests_unit_check_decide_SOURCES = tests/unit/check_decide.c tests/unit/run.h
+tests_unit_check_decide_CFLAGS = $(unit_cflags)
+tests_unit_check_decide_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_headers
+TESTS += tests/unit/check_headers
+tests_unit_check_headers_SOURCES = tests/unit/check_headers.c tests/unit/run.h
+tests_unit_check_headers_CFLAGS = $(unit_cflags)
+tests_unit_check_headers_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_model
+TESTS += tests/unit/check_model
+tests_unit_check_model_SOURCES = tests/unit/check_model.c tests/unit/run.h
+tests_unit_check_model_CFLAGS = $(unit_cflags)
+tests_unit_check_model_LDADD = $(unit_libs)
