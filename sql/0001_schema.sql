@@ -96,7 +96,7 @@ BEGIN
 	ELSIF is_suffix AND (host LIKE '[%' OR host ~ quad) THEN
 		RETURN 'a *. cannot stand in front of an address';
 	ELSIF host LIKE '[%' THEN
-		canonical := cors.ipv6_text(substr(host, 2, length(host) - 2));
+		canonical := cors.ipv6_text(substring(host FROM '^\[(.*)\]$'));
 		RETURN CASE WHEN canonical IS NULL THEN 'its [IPv6] address is malformed'
 		    WHEN host <> '[' || canonical || ']' THEN
 			format('its IPv6 address is not in the short form, [%s]', canonical) END;
@@ -178,8 +178,8 @@ BEGIN
 	host := CASE WHEN rest LIKE '[%' THEN coalesce(substring(rest FROM '^\[[^]]*\]'), rest)
 	    ELSE split_part(rest, ':', 1) END;
 	port := substr(rest, length(host) + 1);
-	IF port <> '' AND any_port THEN
-		RETURN 'it has two ports';
+	IF port <> '' AND any_port OR port LIKE ':%:%' THEN
+		RETURN 'it has two ports, or an IPv6 address without brackets';
 	ELSIF port <> '' AND (port !~ '^:[1-9][0-9]*$' OR length(port) > 6 OR substr(port, 2)::integer > 65535) THEN
 		RETURN 'its port is not a number from 1 to 65535 without leading zeros';
 	ELSIF scheme || port IN ('http:80', 'https:443', 'ws:80', 'wss:443', 'ftp:21') THEN
@@ -222,9 +222,9 @@ BEGIN
 	END IF;
 	suggestion := cors.suggest_origin(origin);
 	RETURN cors.reject('origins', 'origin', format('%L is not an origin: %s', left(origin, 328), reason), CASE
+	    WHEN origin = 'null' THEN 'serve the page from an origin of its own, or write ''*'' with a policy without credentials'
 	    WHEN suggestion LIKE '%*%' THEN format('write %L', suggestion)
 	    WHEN suggestion IS NOT NULL THEN format('browsers send %L', suggestion)
-	    WHEN origin = 'null' THEN 'serve the page from an origin of its own, or write ''*'' with a policy without credentials'
 	    WHEN origin LIKE 'file:%' THEN 'serve the page from an origin of its own, such as ''http://localhost:3000'''
 	    WHEN origin ~ '[,; ]' THEN 'write one row for each origin'
 	    WHEN origin LIKE '%*%' THEN 'write ''https://*.example.com'', ''https://example.com:*'', ''https://*.example.com:*'' or ''*'''
@@ -552,12 +552,14 @@ BEGIN
 	ELSIF TG_OP = 'UPDATE' THEN
 		INSERT INTO cors.changes (kind, realm, wake)
 		SELECT 'p', name, row_number() OVER () = 1 FROM (
-			SELECT o.name FROM old_rows o LEFT JOIN new_rows n USING (name)
-			 WHERE (o.methods, o.headers, o.expose_headers, o.credentials, o.max_age, o.insecure)
-			    IS DISTINCT FROM (n.methods, n.headers, n.expose_headers, n.credentials, n.max_age, n.insecure)
-			UNION
-			SELECT n.name FROM new_rows n LEFT JOIN old_rows o USING (name) WHERE o.name IS NULL
-		) changed;
+			(SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM old_rows
+			 EXCEPT
+			 SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM new_rows)
+			UNION ALL
+			(SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM new_rows
+			 EXCEPT
+			 SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM old_rows)
+		) difference GROUP BY name;
 	ELSE
 		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
 	END IF;
