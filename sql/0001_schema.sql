@@ -98,6 +98,7 @@ BEGIN
 	ELSIF host LIKE '[%' THEN
 		canonical := cors.ipv6_text(substring(host FROM '^\[(.*)\]$'));
 		RETURN CASE WHEN canonical IS NULL THEN 'its [IPv6] address is malformed'
+		    WHEN canonical ~ '^::ffff:[0-9a-f]+:[0-9a-f]+$' THEN 'its IPv6 address stands for an IPv4 address'
 		    WHEN host <> '[' || canonical || ']' THEN
 			format('its IPv6 address is not in the short form, [%s]', canonical) END;
 	ELSIF host ~ '[^a-z0-9._-]' THEN
@@ -274,7 +275,8 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 		THEN CASE WHEN element ~* '^access' THEN 'it belongs in answers, not in requests'
 		    ELSE 'no browser lets a page set it' END
 	WHEN list = 'headers' AND lower(element COLLATE "C") IN ('accept-charset', 'accept-encoding',
-		'access-control-request-headers', 'access-control-request-method', 'connection', 'content-length',
+		'access-control-request-headers', 'access-control-request-method',
+		'access-control-request-private-network', 'connection', 'content-length',
 		'cookie', 'cookie2', 'date', 'dnt', 'expect', 'host', 'keep-alive', 'origin', 'referer', 'set-cookie',
 		'te', 'trailer', 'transfer-encoding', 'upgrade', 'via')
 		THEN 'no browser lets a page set it'
