@@ -29,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SCHEMA = os.path.join(HERE, "..", "..", "sql", "0001_schema.sql")
 BULK_ROWS = int(os.environ.get("BULK_ROWS", "1000000"))
 SEED = int(os.environ.get("SEED", "1"))
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 Refusal = collections.namedtuple("Refusal", "sqlstate message hint")
 Change = collections.namedtuple("Change", "keys wakes notified")
@@ -104,7 +104,7 @@ class Session:
 		out = b""
 		end = b"done %d\n" % self.count
 		while not out.endswith(end):
-			ready, _, _ = select.select([self.psql.stdout], [], [], PATIENCE_S * 4)
+			ready, _, _ = select.select([self.psql.stdout], [], [], PATIENCE_S)
 			chunk = os.read(self.psql.stdout.fileno(), 1 << 16) if ready else b""
 			if not chunk:
 				raise AssertionError("psql does not answer: %r" % out)
@@ -163,6 +163,14 @@ def sessions(name, user="postgres", nth=1):
 			database(name)
 		_sessions[key] = Session(name, user)
 	return _sessions[key]
+
+
+def forget_sessions():
+	"""After a failed case: open transactions and unread answers must not spoil the next."""
+	for session in _sessions.values():
+		session.psql.kill()
+		session.psql.wait()
+	_sessions.clear()
 
 
 def psql_file(database, path, user="postgres"):
@@ -1271,6 +1279,7 @@ def main():
 		except Exception as error:	# a broken case must not hide the others
 			failed += 1
 			print("not ok %s\n    %s: %s" % (name, type(error).__name__, error), flush=True)
+			forget_sessions()
 		else:
 			passed += 1
 			print("ok %s" % name, flush=True)
