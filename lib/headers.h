@@ -33,9 +33,11 @@ size_t	 headers_write(char *buf, size_t cap, enum headers_form, const struct req
 	    const struct decision *);
 
 /*
- * With CORS_DEBUG: "Corscache-Decision: allow" or "refuse; reason=header; name=x-foo",
- * and on refused preflights what the policy would allow. Appends like
- * headers_write; cap must be at least HEADERS_DEBUG_MAX (asserted).
+ * With CORS_DEBUG: "Corscache-Decision: allow" or "refuse; reason=header; name=x-foo"
+ * (the name only if it is a token), and behind a preflight refused for its
+ * method or headers Corscache-Allow-Methods and Corscache-Allow-Headers: what
+ * the policy would allow. Complete lines, as headers_write(); cap must be at
+ * least HEADERS_DEBUG_MAX (asserted).
  */
 size_t	 headers_write_debug(char *buf, size_t cap, const struct request *, const struct decision *);
 

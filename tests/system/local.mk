@@ -17,7 +17,6 @@ check-unit:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(filter-out tests/system/%,$(TESTS))'
 distcheck-unit:
 	$(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(filter-out tests/system/%,$(TESTS))'
-EXTRA_DIST += tests/stack tests/system/app.py tests/system/fcgi.py
 
 # The schema; rules lets it compare SQL's verdicts with lib/origin's.
 check_PROGRAMS += tests/system/rules
