@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* "RULE\nORIGIN": a rule goes back together, and what it matches is told from the bytes alone. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "origin.h"
+
+static void
+goes_back_together(const struct rule *r, const char *s, size_t len)
+{
+	bool labels = r->form == RULE_SUFFIX || r->form == RULE_SUFFIX_ANY_PORT;
+	bool any_port = r->form == RULE_HOST_ANY_PORT || r->form == RULE_SUFFIX_ANY_PORT;
+	const struct origin *o = &r->origin;
+	char text[FUZZ_TEXT_MAX];
+	int n;
+
+	if (r->form == RULE_ANY) {
+		MUST(len == 1 && s[0] == '*');
+		return;
+	}
+	n = snprintf(text, sizeof(text), "%.*s://%s%.*s%s", (int)o->scheme.len, o->scheme.at, labels ? "*." : "",
+	    (int)o->host.len, o->host.at, any_port ? ":*" : "");
+	if (o->port != 0)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, ":%u", o->port);
+	MUST((size_t)n == len && memcmp(text, s, len) == 0);
+	MUST(!(any_port && o->port != 0));
+	MUST(!labels || (o->kind == HOST_NAME && r->depth >= 1 && r->depth <= RULE_MAX_DEPTH));
+}
+
+/* The origin's host ends in "." and the rule's, and something is in front. */
+static bool
+ends_below(const struct origin *o, const struct origin *suffix)
+{
+	char host[FUZZ_TEXT_MAX], tail[FUZZ_TEXT_MAX];
+	size_t n, m;
+
+	n = (size_t)snprintf(host, sizeof(host), "%.*s", (int)o->host.len, o->host.at);
+	m = (size_t)snprintf(tail, sizeof(tail), ".%.*s", (int)suffix->host.len, suffix->host.at);
+	return n > m && strcmp(host + n - m, tail) == 0;
+}
+
+static void
+matches_what_it_says(const struct rule *r, const struct origin *o)
+{
+	bool same = r->origin.text.len == o->text.len && memcmp(r->origin.text.at, o->text.at, o->text.len) == 0;
+
+	if (r->form == RULE_ANY) {
+		MUST(rule_matches(r, o));
+		return;
+	}
+	if (r->form == RULE_EXACT)
+		MUST(rule_matches(r, o) == same);
+	if (!rule_matches(r, o))
+		return;
+	MUST(r->origin.scheme.len == o->scheme.len && memcmp(r->origin.scheme.at, o->scheme.at, o->scheme.len) == 0);
+	if (r->form == RULE_EXACT || r->form == RULE_SUFFIX)
+		MUST(r->origin.port == o->port);
+	if (r->form == RULE_SUFFIX || r->form == RULE_SUFFIX_ANY_PORT)
+		MUST(o->kind == HOST_NAME && ends_below(o, &r->origin));
+	else
+		MUST(r->origin.host.len == o->host.len && memcmp(r->origin.host.at, o->host.at, o->host.len) == 0);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+	const char *s = (const char *)bytes, *end = s + len, *newline = len > 0 ? memchr(s, '\n', len) : NULL;
+	size_t n = newline != NULL ? (size_t)(newline - s) : len;
+	struct rule r, before;
+	enum origin_status status;
+	struct origin o;
+
+	memset(&r, 0x5a, sizeof(r));
+	before = r;
+	status = rule_parse(&r, s, n);
+	MUST(status >= ORIGIN_OK && status < ORIGIN_STATUS_COUNT);
+	if (status != ORIGIN_OK) {
+		MUST(memcmp(&r, &before, sizeof(r)) == 0);
+		return 0;
+	}
+	MUST(n <= RULE_MAX);
+	goes_back_together(&r, s, n);
+	if (newline != NULL && origin_parse(&o, newline + 1, (size_t)(end - newline - 1)) == ORIGIN_OK)
+		matches_what_it_says(&r, &o);
+	return 0;
+}
