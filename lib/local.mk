@@ -14,3 +14,4 @@ lib_libcorscache_a_SOURCES += lib/layout.h lib/key.h lib/row.h lib/status.def \
 lib_libcorscache_a_SOURCES += lib/origin.c lib/origin.h lib/policy.c lib/policy.h
 lib_libcorscache_a_SOURCES += lib/decide.c lib/decide.h lib/reasons.def lib/headers.c lib/headers.h
 lib_libcorscache_a_SOURCES += lib/suffix.c lib/suffix.h
+lib_libcorscache_a_SOURCES += lib/control.c lib/control.h

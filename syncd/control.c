@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "control.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../lib/control.h"
+#include "log.h"
+#include "origin.h"
+
+#define CLIENT_MS	5000	/* to send its line */
+#define MOST_WORDS	3
+
+struct client {
+	int		 fd;		/* -1: free */
+	int64_t		 due;
+	size_t		 len;
+	char		 line[CONTROL_MAX_LINE];
+};
+
+struct control_server {
+	struct feed	*feed;
+	int		 fd;
+	struct sockaddr_un name;
+	struct client	 clients[CONTROL_MAX_CLIENTS];
+};
+
+/* ---- the orders ---- */
+
+struct order {
+	struct span	 words[MOST_WORDS];
+	char		*reply;		/* CONTROL_MAX_LINE bytes */
+};
+
+static void
+reply_held(struct order *o, int64_t n)
+{
+	if (n < 0)
+		snprintf(o->reply, CONTROL_MAX_LINE, "error\tcannot refuse it: %s\n", strerror((int)-n));
+	else
+		snprintf(o->reply, CONTROL_MAX_LINE, "ok\t%" PRId64 "\trefused until the database has been asked\n", n);
+}
+
+static bool
+is_realm(struct order *o, struct span realm)
+{
+	if (realm_is_valid(realm.at, realm.len))
+		return true;
+	snprintf(o->reply, CONTROL_MAX_LINE, "error\tno realm has that name: over %d bytes, or control characters\n", REALM_MAX);
+	return false;
+}
+
+static void
+invalidate(struct feed *feed, struct order *o)
+{
+	struct rule rule;
+	enum origin_status status = rule_parse(&rule, o->words[2].at, o->words[2].len);
+	char realm[4 * REALM_MAX + 3];
+
+	if (!is_realm(o, o->words[1]))
+		return;
+	if (status != ORIGIN_OK) {
+		snprintf(o->reply, CONTROL_MAX_LINE, "error\tthat is not an origin: %s\n", origin_strstatus(status));
+		return;
+	}
+	reply_held(o, feed_invalidate(feed, o->words[1], o->words[2]));
+	log_notice("control: invalidate realm=%s origin=%.*s",
+	    log_value(realm, sizeof realm, o->words[1].at, o->words[1].len), (int)o->words[2].len, o->words[2].at);
+}
+
+static void
+invalidate_realm(struct feed *feed, struct order *o)
+{
+	char realm[4 * REALM_MAX + 3];
+
+	if (!is_realm(o, o->words[1]))
+		return;
+	reply_held(o, feed_invalidate_realm(feed, o->words[1]));
+	log_notice("control: invalidate-realm realm=%s", log_value(realm, sizeof realm, o->words[1].at, o->words[1].len));
+}
+
+static void
+invalidate_all(struct feed *feed, struct order *o)
+{
+	reply_held(o, feed_invalidate_all(feed));
+	log_notice("control: invalidate-all");
+}
+
+static void
+resync(struct feed *feed, struct order *o)
+{
+	feed_resync(feed);
+	snprintf(o->reply, CONTROL_MAX_LINE, "ok\t0\tthe whole table will be loaded\n");
+}
+
+static void
+audit(struct feed *feed, struct order *o)
+{
+	feed_audit(feed);
+	snprintf(o->reply, CONTROL_MAX_LINE, "ok\t0\ttable and database will be compared\n");
+}
+
+static void
+ping(struct feed *feed, struct order *o)
+{
+	(void)feed;
+	snprintf(o->reply, CONTROL_MAX_LINE, "ok\t0\there\n");
+}
+
+static const struct {
+	const char	*name;
+	size_t		 nwords;
+	void		(*run)(struct feed *feed, struct order *o);
+} orders[] = {
+	{ "invalidate",		3, invalidate },
+	{ "invalidate-realm",	2, invalidate_realm },
+	{ "invalidate-all",	1, invalidate_all },
+	{ "resync",		1, resync },
+	{ "audit",		1, audit },
+	{ "ping",		1, ping },
+};
+
+/* Words are separated by one tab; more than MOST_WORDS are counted, not kept. */
+static size_t
+split(const char *line, size_t len, struct span words[MOST_WORDS])
+{
+	const char *at = line, *end = line + len, *tab;
+	size_t n = 0;
+
+	for (;;) {
+		tab = memchr(at, '\t', (size_t)(end - at));
+		if (n < MOST_WORDS)
+			words[n] = (struct span){ at, (size_t)((tab != NULL ? tab : end) - at) };
+		n++;
+		if (tab == NULL)
+			return n;
+		at = tab + 1;
+	}
+}
+
+static void
+obey(struct feed *feed, const char *line, size_t len, char reply[CONTROL_MAX_LINE])
+{
+	struct order o = { .reply = reply };
+	size_t n = split(line, len, o.words);
+
+	for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++)
+		if (n == orders[i].nwords && strlen(orders[i].name) == o.words[0].len &&
+		    memcmp(orders[i].name, o.words[0].at, o.words[0].len) == 0) {
+			orders[i].run(feed, &o);
+			return;
+		}
+	snprintf(reply, CONTROL_MAX_LINE, "error\tno such order\n");
+}
+
+/* ---- the clients ---- */
+
+static void
+drop(struct client *c)
+{
+	close(c->fd);
+	c->fd = -1;
+}
+
+/* Replies fit the socket's buffer; a client that does not take its own is not waited for. */
+static void
+answer(struct client *c, const char *reply)
+{
+	(void)!send(c->fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+	drop(c);
+}
+
+static void
+read_client(struct control_server *s, struct client *c)
+{
+	char reply[CONTROL_MAX_LINE], *newline;
+	ssize_t n = recv(c->fd, c->line + c->len, sizeof c->line - c->len, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->len += (size_t)n;
+	newline = memchr(c->line, '\n', c->len);
+	if (newline != NULL) {
+		obey(s->feed, c->line, (size_t)(newline - c->line), reply);
+		answer(c, reply);
+	} else if (c->len == sizeof c->line) {
+		answer(c, "error\tthe line is too long\n");
+	}
+}
+
+static struct client *
+free_client(struct control_server *s)
+{
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		if (s->clients[i].fd < 0)
+			return &s->clients[i];
+	return NULL;
+}
+
+static void
+accept_client(struct control_server *s, int64_t now)
+{
+	struct client *c = free_client(s);
+
+	if (c == NULL)
+		return;
+	c->fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	c->len = 0;
+	c->due = now + CLIENT_MS;
+}
+
+/* ---- the socket ---- */
+
+/* True: somebody listens there. */
+static bool
+is_served(const struct sockaddr_un *name)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool served;
+
+	if (fd < 0)
+		return true;
+	served = connect(fd, (const struct sockaddr *)name, sizeof *name) == 0 || errno == EAGAIN;
+	close(fd);
+	return served;
+}
+
+/* Only a dead socket is removed: anything else at that path is not ours. */
+static int
+clear_path(const struct sockaddr_un *name)
+{
+	struct stat st;
+
+	if (lstat(name->sun_path, &st) != 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	if (is_served(name))
+		return -EADDRINUSE;
+	return unlink(name->sun_path) == 0 ? 0 : -errno;
+}
+
+static int
+bind_to(struct control_server *s)
+{
+	mode_t mask;
+	int error = clear_path(&s->name);
+
+	if (error != 0)
+		return error;
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->fd < 0)
+		return -errno;
+	mask = umask(0117);		/* never wider than 0660, not even for an instant */
+	error = bind(s->fd, (const struct sockaddr *)&s->name, sizeof s->name) == 0 ? 0 : -errno;
+	umask(mask);
+	if (error == 0 && (chmod(s->name.sun_path, 0660) != 0 || listen(s->fd, CONTROL_MAX_CLIENTS) != 0))
+		error = -errno;
+	return error;
+}
+
+int
+control_open(struct control_server **out, const char *path, struct feed *feed)
+{
+	struct control_server *s = calloc(1, sizeof *s);
+	int error;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->feed = feed;
+	s->fd = -1;
+	s->name.sun_family = AF_UNIX;
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		s->clients[i].fd = -1;
+	if (strlen(path) >= sizeof s->name.sun_path) {
+		error = -ENAMETOOLONG;
+	} else {
+		strcpy(s->name.sun_path, path);
+		error = bind_to(s);
+	}
+	if (error != 0) {
+		if (s->fd >= 0)
+			close(s->fd);
+		free(s);
+		return error;
+	}
+	*out = s;
+	return 0;
+}
+
+void
+control_close(struct control_server **sp)
+{
+	struct control_server *s = *sp;
+
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		if (s->clients[i].fd >= 0)
+			drop(&s->clients[i]);
+	close(s->fd);
+	unlink(s->name.sun_path);
+	free(s);
+	*sp = NULL;
+}
+
+size_t
+control_poll(const struct control_server *s, struct pollfd p[CONTROL_MAX_POLL])
+{
+	size_t n = 0;
+	bool is_full = true;
+
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		if (s->clients[i].fd >= 0)
+			p[n++] = (struct pollfd){ .fd = s->clients[i].fd, .events = POLLIN };
+		else
+			is_full = false;
+	}
+	if (!is_full)
+		p[n++] = (struct pollfd){ .fd = s->fd, .events = POLLIN };
+	return n;
+}
+
+int64_t
+control_due(const struct control_server *s)
+{
+	int64_t due = INT64_MAX;
+
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		if (s->clients[i].fd >= 0 && s->clients[i].due < due)
+			due = s->clients[i].due;
+	return due;
+}
+
+static bool
+is_readable(const struct pollfd *p, size_t n, int fd)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].fd == fd)
+			return p[i].revents != 0;
+	return false;
+}
+
+void
+control_turn(struct control_server *s, const struct pollfd *p, size_t n, int64_t now)
+{
+	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		struct client *c = &s->clients[i];
+
+		if (c->fd >= 0 && is_readable(p, n, c->fd))
+			read_client(s, c);
+		else if (c->fd >= 0 && now >= c->due)
+			drop(c);
+	}
+	if (is_readable(p, n, s->fd))
+		accept_client(s, now);
+}
