@@ -62,6 +62,7 @@ struct feed {
 	bool			 in_audit;
 	bool			 in_poll;
 	bool			 is_outdated;	/* the poll under way was sent before a realm was held */
+	bool			 asks_for_held;	/* the poll under way finds rows that nobody changed */
 	int64_t			 began;		/* the load or audit */
 	int64_t			 progress_at;
 	uint64_t		 progress_rows;
@@ -508,6 +509,7 @@ ask_delta(struct feed *f, pg_done *done)
 	f->asked++;
 	f->in_poll = true;
 	f->is_outdated = false;
+	f->asks_for_held = keyset_count(sink_holds(f->sink)) > 0;
 	f->polled_at = f->now;
 	f->asked_at = clock_ms(CLOCK_REALTIME);
 	if (f->is_pooled)
@@ -660,7 +662,7 @@ check_listening(struct feed *f, const PGresult *r)
 static void
 schedule_poll(struct feed *f, bool found)
 {
-	if (found && !f->is_woken && f->trail >= TRAILS && f->is_listening)
+	if (found && !f->is_woken && !f->asks_for_held && f->trail >= TRAILS && f->is_listening)
 		writer_add(f->w, STATUS_late_finds, 1);
 	if (found || f->is_woken)
 		f->trail = 0;
