@@ -260,26 +260,41 @@ class SyncdAway(unittest.TestCase):
 
 
 class DatabaseAway(unittest.TestCase):
-	def test_answers_go_on_and_revoking_holds(self):
-		global sql
+	def setUp(self):
 		sql.close()
 		harness.stack.command("stop", "postgres")
-		try:
-			for name, client in clients(self):
-				self.assertTrue(client.allowed(A), name)
-			print("\n  ", harness.stack.cachectl("invalidate", A).stdout.strip())
-			for _ in range(50):		# it stays refused: syncd has no news to undo it with
-				self.assertFalse(socket_allows(A))
-				time.sleep(0.02)
-			for name, client in clients(self):
-				self.assertFalse(client.allowed(A), name)
-		finally:
-			harness.stack.command("start", "postgres")
-			sql = harness.Psql()
+
+	def tearDown(self):
+		global sql
+		harness.stack.command("start", "postgres")
+		sql = harness.Psql()
 		took = harness.eventually("confirmed by the database again", lambda: socket_allows(A), seconds=60)
 		print(f"   answered again {took:.1f} s after the database came back")
 		sql("INSERT INTO cors.origins (origin) VALUES ('https://after-outage.example')")
 		harness.eventually("a new row is in force", lambda: socket_allows("https://after-outage.example"))
+		sql("DELETE FROM cors.origins WHERE origin = 'https://after-outage.example'")
+		harness.eventually("it is gone", lambda: not socket_allows("https://after-outage.example"))
+
+	def assert_stays_refused(self):
+		for _ in range(50):
+			self.assertFalse(socket_allows(A))
+			time.sleep(0.02)
+		for name, client in clients(self):
+			self.assertFalse(client.allowed(A), name)
+
+	def test_answers_go_on_and_revoking_holds(self):
+		for name, client in clients(self):
+			self.assertTrue(client.allowed(A), name)
+		print("\n  ", harness.stack.cachectl("invalidate", A).stdout.strip())
+		self.assert_stays_refused()
+
+	def test_revoking_outlives_restarts_of_everything_else(self):
+		harness.stack.command("stop", "syncd")
+		print("\n  ", harness.stack.cachectl("invalidate", A).stdout.strip())
+		self.assert_stays_refused()
+		harness.stack.command("start", "syncd")
+		harness.stack.command("restart", "responder")
+		self.assert_stays_refused()
 
 
 if __name__ == "__main__":
