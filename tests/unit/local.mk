@@ -71,3 +71,9 @@ TESTS += tests/unit/check_model
 tests_unit_check_model_SOURCES = tests/unit/check_model.c tests/unit/run.h
 tests_unit_check_model_CFLAGS = $(unit_cflags)
 tests_unit_check_model_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_table_differential
+TESTS += tests/unit/check_table_differential
+tests_unit_check_table_differential_SOURCES = tests/unit/check_table_differential.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_table_differential_CFLAGS = $(unit_cflags)
+tests_unit_check_table_differential_LDADD = $(unit_libs)
