@@ -601,7 +601,6 @@ START_TEST(the_table_is_what_a_list_would_be)
 	uint64_t operations = setting("CORSCACHE_OPS", 300000);
 
 	random_state = seed = random_seed();
-	make_directory(base);
 	writer = open_writer(base, 1, any(2) ? 1 : 4);
 	publish_empty(writer, 0);
 	/* "default" is not of this world */
@@ -614,7 +613,6 @@ START_TEST(the_table_is_what_a_list_would_be)
 	}
 	reader_close(&reader);
 	writer_close(&writer);
-	remove_directory(base);
 }
 END_TEST
 
@@ -623,9 +621,13 @@ main(void)
 {
 	Suite *suite = suite_create("table_differential");
 	TCase *tc = tcase_create("table_differential");
+	int failed;
 
 	tcase_add_test(tc, the_table_is_what_a_list_would_be);
 	tcase_set_timeout(tc, 3600);
 	suite_add_tcase(suite, tc);
-	return run(suite);
+	make_directory(base);
+	failed = run(suite);
+	remove_directory(base);
+	return failed;
 }

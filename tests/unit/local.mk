@@ -77,3 +77,9 @@ TESTS += tests/unit/check_table_differential
 tests_unit_check_table_differential_SOURCES = tests/unit/check_table_differential.c tests/unit/tables.h tests/unit/run.h
 tests_unit_check_table_differential_CFLAGS = $(unit_cflags)
 tests_unit_check_table_differential_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/torture
+TESTS += tests/unit/torture
+tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h
+tests_unit_torture_CFLAGS = $(unit_cflags)
+tests_unit_torture_LDADD = $(unit_libs)
