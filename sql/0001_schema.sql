@@ -237,7 +237,8 @@ CREATE OR REPLACE FUNCTION cors.accept_realm(realm text)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF octet_length(realm) > 255 THEN
-		RETURN cors.reject('origins', 'realm', format('%L is not a realm: it is longer than 255 bytes', left(realm, 80) || '...'),
+		RETURN cors.reject('origins', 'realm',
+		    format('%L is not a realm: it is longer than 255 bytes', left(realm, 80) || '...'),
 		    'write what the web server sends as CORS_REALM: a short name');
 	ELSIF realm ~ '[\u0001-\u001f\u007f]' THEN
 		RETURN cors.reject('origins', 'realm', format('%L is not a realm: it has a control character', realm),
@@ -387,7 +388,9 @@ BEGIN
 
 	CREATE TABLE cors.origins (
 		realm      text COLLATE "C" NOT NULL DEFAULT ''
-			CONSTRAINT realm_is_valid CHECK (realm = '' OR cors.accept_realm(realm)),
+			CONSTRAINT realm_is_valid CHECK (
+			(octet_length(realm) <= 255 AND realm !~ '[\u0001-\u001f\u007f]')
+			OR cors.accept_realm(realm)),
 		-- The expression lets ordinary origins pass in two microseconds and
 		-- accepts nothing that the function does not: 70 bytes leave 63 for
 		-- a host, and the last label is no number. No {m,n} in it: bounds
@@ -621,25 +624,42 @@ END $$;
 
 -- The triggers that make this schema work, and the mode each must be in:
 -- O(rigin), A(lways), R(eplica).
-CREATE OR REPLACE FUNCTION cors.wanted_triggers(OUT tab name, OUT trg name, OUT mode "char", OUT definition text)
+CREATE OR REPLACE FUNCTION cors.wanted_triggers(OUT tab name, OUT trg name, OUT mode "char", OUT fires text, OUT does text)
 RETURNS SETOF record LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT * FROM (VALUES
-	('origins'::name, 'log_insert'::name, 'O'::"char", 'TRIGGER log_insert AFTER INSERT ON cors.origins REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
-	('origins', 'log_update', 'O', 'TRIGGER log_update AFTER UPDATE ON cors.origins REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
-	('origins', 'log_delete', 'O', 'TRIGGER log_delete AFTER DELETE ON cors.origins REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
-	('origins', 'log_truncate', 'A', 'TRIGGER log_truncate AFTER TRUNCATE ON cors.origins FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
-	('origins', 'log_replicated', 'R', 'TRIGGER log_replicated AFTER INSERT OR UPDATE OR DELETE ON cors.origins FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
-	('origins', 'check_policy', 'O', 'TRIGGER check_policy AFTER INSERT OR UPDATE ON cors.origins FOR EACH ROW WHEN (NEW.allow AND (NEW.origin = ''*'' OR NEW.origin LIKE ''http://%'')) EXECUTE FUNCTION cors.check_origin_policy()'),
-	('policies', 'log_insert', 'O', 'TRIGGER log_insert AFTER INSERT ON cors.policies REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
-	('policies', 'log_update', 'O', 'TRIGGER log_update AFTER UPDATE ON cors.policies REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
-	('policies', 'log_delete', 'O', 'TRIGGER log_delete AFTER DELETE ON cors.policies REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
-	('policies', 'log_truncate', 'A', 'TRIGGER log_truncate AFTER TRUNCATE ON cors.policies FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
-	('policies', 'log_replicated', 'R', 'TRIGGER log_replicated AFTER INSERT OR UPDATE OR DELETE ON cors.policies FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
-	('policies', 'check_origins', 'O', 'TRIGGER check_origins AFTER UPDATE ON cors.policies FOR EACH ROW WHEN (NEW.credentials AND (NOT OLD.credentials OR OLD.insecure AND NOT NEW.insecure)) EXECUTE FUNCTION cors.check_policy_origins()'),
-	('changes', 'wake', 'A', 'CONSTRAINT TRIGGER wake AFTER INSERT ON cors.changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wake) EXECUTE FUNCTION cors.wake()'),
-	('changes', 'drop_replicated', 'R', 'TRIGGER drop_replicated BEFORE INSERT OR UPDATE OR DELETE ON cors.changes FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()'),
-	('meta', 'drop_replicated', 'R', 'TRIGGER drop_replicated BEFORE INSERT OR UPDATE OR DELETE ON cors.meta FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()')
-	) wanted
+	SELECT tab::name, trg::name, mode::"char", fires, does FROM (VALUES
+	('origins', 'log_insert', 'O', 'AFTER INSERT',
+	    'REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_update', 'O', 'AFTER UPDATE',
+	    'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_delete', 'O', 'AFTER DELETE',
+	    'REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_truncate', 'A', 'AFTER TRUNCATE',
+	    'FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	('origins', 'log_replicated', 'R', 'AFTER INSERT OR UPDATE OR DELETE',
+	    'FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
+	('origins', 'check_policy', 'O', 'AFTER INSERT OR UPDATE',
+	    'FOR EACH ROW WHEN (NEW.allow AND (NEW.origin = ''*'' OR NEW.origin LIKE ''http://%''))
+	    EXECUTE FUNCTION cors.check_origin_policy()'),
+	('policies', 'log_insert', 'O', 'AFTER INSERT',
+	    'REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_update', 'O', 'AFTER UPDATE',
+	    'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_delete', 'O', 'AFTER DELETE',
+	    'REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_truncate', 'A', 'AFTER TRUNCATE',
+	    'FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	('policies', 'log_replicated', 'R', 'AFTER INSERT OR UPDATE OR DELETE',
+	    'FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
+	('policies', 'check_origins', 'O', 'AFTER UPDATE',
+	    'FOR EACH ROW WHEN (NEW.credentials AND (NOT OLD.credentials OR OLD.insecure AND NOT NEW.insecure))
+	    EXECUTE FUNCTION cors.check_policy_origins()'),
+	('changes', 'wake', 'A', 'AFTER INSERT',
+	    'DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wake) EXECUTE FUNCTION cors.wake()'),
+	('changes', 'drop_replicated', 'R', 'BEFORE INSERT OR UPDATE OR DELETE',
+	    'FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()'),
+	('meta', 'drop_replicated', 'R', 'BEFORE INSERT OR UPDATE OR DELETE',
+	    'FOR EACH ROW EXECUTE FUNCTION cors.drop_replicated()')
+	) wanted (tab, trg, mode, fires, does)
 $$;
 
 -- Only what is missing or in another mode is touched: creating a trigger locks
@@ -653,12 +673,14 @@ BEGIN
 		SELECT tgenabled INTO mode FROM pg_trigger
 		 WHERE tgrelid = ('cors.' || wanted.tab)::regclass AND tgname = wanted.trg;
 		IF NOT FOUND THEN
-			EXECUTE 'CREATE ' || wanted.definition;
+			EXECUTE format('CREATE %s TRIGGER %I %s ON cors.%I %s',
+			    CASE WHEN wanted.does LIKE 'DEFERRABLE%' THEN 'CONSTRAINT' END,
+			    wanted.trg, wanted.fires, wanted.tab, wanted.does);
 			mode := 'O';
 		END IF;
 		IF mode <> wanted.mode THEN
 			EXECUTE format('ALTER TABLE cors.%I ENABLE %s TRIGGER %I', wanted.tab,
-			    CASE wanted.mode WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, wanted.trg);
+			    CASE wanted.mode WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END, wanted.trg);
 		END IF;
 	END LOOP;
 END $$;
@@ -734,7 +756,7 @@ BEGIN
 	IF horizon IS NULL THEN
 		RETURN 0;
 	END IF;
-	UPDATE cors.meta SET pruned_xid = CASE WHEN pruned_xid > horizon THEN pruned_xid ELSE horizon END, updated_at = now();
+	UPDATE cors.meta SET pruned_xid = greatest(pruned_xid, horizon), updated_at = now();
 	DELETE FROM cors.changes WHERE xid <= horizon;	-- never TRUNCATE: older snapshots must keep their rows
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN n;

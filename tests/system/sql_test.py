@@ -745,6 +745,7 @@ def a_refused_row_is_harmless_until_it_is_allowed():
 	fresh_app(db)
 	db.ok(origin_in_app("*", "false") + ";" + origin_in_app("http://a.example", "false"))
 	db.ok(credentials_app())
+	db.ok(origin_in_app("http://b.example", "false"))
 	equal(db.refused("UPDATE cors.origins SET allow = true WHERE origin = '*'"), STAR_ROW)
 	equal(db.refused("UPDATE cors.origins SET allow = true WHERE origin LIKE 'http:%'"), HTTP_ROW)
 
