@@ -1025,6 +1025,9 @@ def the_token_changes_when_a_position_is_worthless_and_only_then():
 	            "ALTER TABLE cors.policies ALTER note TYPE varchar USING 'x'",
 	            "BEGIN; ALTER TABLE cors.origins DISABLE TRIGGER USER; DELETE FROM cors.origins;"
 	            " ALTER TABLE cors.origins ENABLE TRIGGER USER; COMMIT",
+	            "BEGIN; ALTER TABLE cors.policies DISABLE TRIGGER USER; ALTER TABLE cors.policies ENABLE TRIGGER USER; COMMIT",
+	            "ALTER TABLE cors.changes DISABLE TRIGGER wake",
+	            "ALTER TABLE cors.changes SET UNLOGGED",
 	            "CREATE TABLE cors.staging (LIKE cors.origins INCLUDING ALL); ALTER TABLE cors.origins RENAME TO was;"
 	            " ALTER TABLE cors.staging RENAME TO origins"):
 		db.ok(sql)
