@@ -23,6 +23,6 @@ check_PROGRAMS += tests/system/rules
 tests_system_rules_SOURCES = tests/system/rules.c
 tests_system_rules_LDADD = lib/libcorscache.a
 TESTS += tests/system/sql_test.py
-EXTRA_DIST += tests/system/sql_test.py
+EXTRA_DIST += tests/system/sql_test.py tests/system/postgres.py tests/system/origins.py
 check_PROGRAMS += tests/system/table_tool
 tests_system_table_tool_LDADD = lib/libcorscache.a
