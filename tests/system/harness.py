@@ -12,6 +12,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,7 @@ class Client:
 
 def main(*options):
 	global stack
+	signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))		# or the servers would stay
 	with Stack(*options) as stack:
 		result = unittest.main(module="__main__", exit=False, verbosity=2).result
 		if not result.wasSuccessful():
