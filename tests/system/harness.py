@@ -69,7 +69,11 @@ class Stack:
 
 	def __exit__(self, *_):
 		self.command("down")
+		reports = [log.read_text(errors="replace") for log in (self.dir / "log").glob("*.log")]
 		shutil.rmtree(self.dir, ignore_errors=True)
+		for report in reports:
+			if "Sanitizer: " in report or "runtime error: " in report:
+				sys.exit(report)
 
 	def read_env(self):
 		self.env = read_env(self.dir)

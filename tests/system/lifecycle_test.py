@@ -6,6 +6,7 @@ while one part after the other is away.
 """
 
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -136,6 +137,8 @@ class ResponderAway(unittest.TestCase):
 		pid = int(harness.stack.env["RESPONDER_PID"])
 		os.kill(pid, signal.SIGSTOP)
 		try:
+			harness.eventually("all its threads are stopped", lambda: all("\nState:\tT" in task.read_text()
+			    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/status")))
 			self.check_nginx(504)
 		finally:
 			os.kill(pid, signal.SIGCONT)
