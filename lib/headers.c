@@ -148,7 +148,8 @@ asks_for_headers(const struct request *q)
 }
 
 static char *
-put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q, const struct policy *policy)
+put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q,
+    const struct policy *policy)
 {
 	if (policy->any_method)
 		p = put_line(p, names[FIELD_ALLOW_METHODS], q->acrm);

@@ -7,31 +7,25 @@
 
 /*
  * What a byte behind "scheme://" says about the whole: the first one that is
- * not ORIGIN_OK names the fault. Bytes that are fine here (':', '[', '+') may
- * still be in the wrong place.
+ * not ORIGIN_OK names the fault. Those that are may still be no part of a host
+ * or a port; that is for their parsers to say.
  */
 static const unsigned char byte_status[256] = {
 	[0x00 ... ' '] = ORIGIN_BAD_BYTE,
-	['!'] = ORIGIN_BAD_HOST,
 	['"'] = ORIGIN_BAD_BYTE,
 	['#'] = ORIGIN_PATH,
-	['$' ... '&'] = ORIGIN_BAD_HOST,
 	['\''] = ORIGIN_BAD_BYTE,
-	['(' ... ')'] = ORIGIN_BAD_HOST,
 	['*'] = RULE_BAD_WILDCARD,
 	[','] = ORIGIN_BAD_BYTE,
 	['/'] = ORIGIN_PATH,
 	[';'] = ORIGIN_BAD_BYTE,
 	['<'] = ORIGIN_BAD_BYTE,
-	['='] = ORIGIN_BAD_HOST,
 	['>'] = ORIGIN_BAD_BYTE,
 	['?'] = ORIGIN_PATH,
 	['@'] = ORIGIN_USERINFO,
 	['A' ... 'Z'] = ORIGIN_UPPER_CASE,
 	['\\'] = ORIGIN_PATH,
-	['^'] = ORIGIN_BAD_HOST,
 	['`'] = ORIGIN_BAD_BYTE,
-	['{' ... '~'] = ORIGIN_BAD_HOST,
 	[0x7f ... 0xff] = ORIGIN_BAD_BYTE,
 };
 

@@ -315,7 +315,9 @@ compile_lists(const struct policy_row *row, struct block *b, char **end, struct 
 static enum policy_status
 check_scalars(const struct policy_row *row)
 {
-	if (row->name.len == 0 || row->name.len > POLICY_MAX_NAME || !realm_is_valid(row->name.at, row->name.len))
+	struct span name = row->name;
+
+	if (name.len == 0 || name.len > POLICY_MAX_NAME || !realm_is_valid(name.at, name.len))
 		return POLICY_BAD_NAME;
 	if (row->max_age < POLICY_NO_MAX_AGE || row->max_age > POLICY_MAX_AGE)
 		return POLICY_BAD_MAX_AGE;

@@ -46,7 +46,8 @@ list_is_bounded(const struct request *q)
 	struct span culprit;
 	enum reason reason = acrh_each(q, count, &seen, &culprit);
 
-	MUST(reason == REASON_ALLOWED || reason == REASON_HEADERS_MALFORMED || reason == REASON_HEADERS_TOO_LONG);
+	MUST(reason == REASON_ALLOWED || reason == REASON_HEADERS_MALFORMED ||
+	    reason == REASON_HEADERS_TOO_LONG);
 	MUST(seen.names <= ACRH_MAX_NAMES && seen.bytes <= ACRH_MAX);
 }
 

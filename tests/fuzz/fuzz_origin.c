@@ -12,7 +12,8 @@ goes_back_together(const struct origin *o, const char *s, size_t len)
 	char text[FUZZ_TEXT_MAX];
 	int n;
 
-	n = snprintf(text, sizeof(text), "%.*s://%.*s", (int)o->scheme.len, o->scheme.at, (int)o->host.len, o->host.at);
+	n = snprintf(text, sizeof(text), "%.*s://%.*s", (int)o->scheme.len, o->scheme.at, (int)o->host.len,
+	    o->host.at);
 	if (o->port != 0)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, ":%u", o->port);
 	MUST((size_t)n == len && memcmp(text, s, len) == 0);

@@ -32,7 +32,8 @@ static void
 use(const struct policy *p)
 {
 	static const struct span methods[] = { { "GET", 3 }, { "PUT", 3 }, { "TRACE", 5 }, { "", 0 } };
-	struct request q = { .method = { "OPTIONS", 7 }, .nmethod = 1, .origin = { "https://a.com", 13 }, .norigin = 1,
+	struct request q = { .method = { "OPTIONS", 7 }, .nmethod = 1, .origin = { "https://a.com", 13 },
+	    .norigin = 1,
 		.acrm = { "PUT", 3 }, .nacrm = 1, .acrh = { { "x-a", 3 } }, .nacrh = 1 };
 	struct match m = { .state = MATCH_ROW, .realm_known = true, .policy = p };
 	struct decision d;

@@ -6,6 +6,12 @@
 
 #include "origin.h"
 
+static bool
+is_same(struct span a, struct span b)
+{
+	return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
 static void
 goes_back_together(const struct rule *r, const char *s, size_t len)
 {
@@ -19,7 +25,8 @@ goes_back_together(const struct rule *r, const char *s, size_t len)
 		MUST(len == 1 && s[0] == '*');
 		return;
 	}
-	n = snprintf(text, sizeof(text), "%.*s://%s%.*s%s", (int)o->scheme.len, o->scheme.at, labels ? "*." : "",
+	n = snprintf(text, sizeof(text), "%.*s://%s%.*s%s", (int)o->scheme.len, o->scheme.at,
+	    labels ? "*." : "",
 	    (int)o->host.len, o->host.at, any_port ? ":*" : "");
 	if (o->port != 0)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, ":%u", o->port);
@@ -43,23 +50,22 @@ ends_below(const struct origin *o, const struct origin *suffix)
 static void
 matches_what_it_says(const struct rule *r, const struct origin *o)
 {
-	bool same = r->origin.text.len == o->text.len && memcmp(r->origin.text.at, o->text.at, o->text.len) == 0;
 
 	if (r->form == RULE_ANY) {
 		MUST(rule_matches(r, o));
 		return;
 	}
 	if (r->form == RULE_EXACT)
-		MUST(rule_matches(r, o) == same);
+		MUST(rule_matches(r, o) == is_same(r->origin.text, o->text));
 	if (!rule_matches(r, o))
 		return;
-	MUST(r->origin.scheme.len == o->scheme.len && memcmp(r->origin.scheme.at, o->scheme.at, o->scheme.len) == 0);
+	MUST(is_same(r->origin.scheme, o->scheme));
 	if (r->form == RULE_EXACT || r->form == RULE_SUFFIX)
 		MUST(r->origin.port == o->port);
 	if (r->form == RULE_SUFFIX || r->form == RULE_SUFFIX_ANY_PORT)
 		MUST(o->kind == HOST_NAME && ends_below(o, &r->origin));
 	else
-		MUST(r->origin.host.len == o->host.len && memcmp(r->origin.host.at, o->host.at, o->host.len) == 0);
+		MUST(is_same(r->origin.host, o->host));
 }
 
 int

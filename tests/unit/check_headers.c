@@ -16,7 +16,8 @@ text(const char *s)
 }
 
 static const struct policy plain = {
-	.methods = LITERAL("DELETE,PUT"), .headers = LITERAL("x-a,x-b"), .expose = LITERAL("x-c"), .max_age = 600,
+	.methods = LITERAL("DELETE,PUT"), .headers = LITERAL("x-a,x-b"), .expose = LITERAL("x-c"),
+	    .max_age = 600,
 };
 static const struct policy credentialed = {
 	.methods = LITERAL("DELETE,PUT"), .headers = LITERAL("x-a,x-b"), .expose = LITERAL("x-c"), .max_age = 0,
@@ -57,7 +58,8 @@ static const struct {
 	{ ACTUAL, { MATCH_ROW, .form = RULE_ANY, .realm_only_any = true, .policy = &plain }, HEADERS_RESPONSE,
 	    "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: x-c\r\n" },
 	{ ACTUAL, { MATCH_NONE, .realm_known = true }, HEADERS_RESPONSE, "Vary: Origin\r\n" },
-	{ ACTUAL, { MATCH_ROW, .form = RULE_ANY, .policy = &credentialed }, HEADERS_RESPONSE, "Vary: Origin\r\n" },
+	{ ACTUAL, { MATCH_ROW, .form = RULE_ANY, .policy = &credentialed }, HEADERS_RESPONSE,
+	    "Vary: Origin\r\n" },
 	{ NON_CORS, { MATCH_NONE }, HEADERS_RESPONSE, "Vary: Origin\r\n" },
 	{ NON_CORS, { MATCH_ROW, .form = RULE_ANY, .realm_only_any = true, .policy = &plain }, HEADERS_RESPONSE,
 	    "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: x-c\r\n" },
@@ -82,7 +84,8 @@ static const struct {
 	{ ASKS("PURGE", " "), { MATCH_ROW, .policy = &anything }, HEADERS_RESPONSE,
 	    "Access-Control-Allow-Origin: https://a.com\r\nAccess-Control-Allow-Methods: PURGE\r\n"
 	    "Access-Control-Max-Age: 86400\r\n" VARY_THREE },
-	{ ASKS("PUT", ""), { MATCH_ROW, .form = RULE_ANY, .realm_only_any = true, .policy = &plain }, HEADERS_RESPONSE,
+	{ ASKS("PUT", ""), { MATCH_ROW, .form = RULE_ANY, .realm_only_any = true, .policy = &plain },
+	    HEADERS_RESPONSE,
 	    "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: DELETE,PUT\r\n"
 	    "Access-Control-Max-Age: 600\r\n" },
 	{ ASKS("PATCH", ""), { MATCH_ROW, .policy = &plain }, HEADERS_RESPONSE, VARY_THREE },
@@ -139,7 +142,8 @@ static const struct {
 	    "Corscache-Decision: refuse; reason=method; name=PUT\r\n" },
 	{ ASKS("GET", "x\r\nSet-Cookie: a"), { MATCH_ROW, .policy = &nothing },
 	    "Corscache-Decision: refuse; reason=headers-malformed\r\n" },
-	{ ASKS("PUT", ""), { MATCH_NONE, .realm_known = true }, "Corscache-Decision: refuse; reason=origin-unknown\r\n" },
+	{ ASKS("PUT", ""), { MATCH_NONE, .realm_known = true },
+	    "Corscache-Decision: refuse; reason=origin-unknown\r\n" },
 };
 
 START_TEST(debug_says_why_and_what_would_be_allowed)
@@ -160,7 +164,8 @@ START_TEST(bad_bytes_of_a_list_are_left_out)
 {
 	static const char bytes[] = { '\0', '\n', '\r', ' ', 0x7f, (char)0x80, ':', '"' };
 	char methods[] = "DELETE,PUT", headers[] = "x-a,x-b", expose[] = "x-c", buf[HEADERS_MAX + 1];
-	struct policy p = { .methods = text(methods), .headers = text(headers), .expose = text(expose), .max_age = 1 };
+	struct policy p = { .methods = text(methods), .headers = text(headers), .expose = text(expose),
+	    .max_age = 1 };
 	struct request q = ASKS("PUT", "x-a"), actual = ACTUAL;
 	struct match m = { MATCH_ROW, .policy = &p };
 	struct decision preflight, d;
@@ -170,7 +175,8 @@ START_TEST(bad_bytes_of_a_list_are_left_out)
 	ck_assert(preflight.allow && d.allow);
 	methods[5] = headers[3] = expose[2] = bytes[_i];
 	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &q, &preflight)] = '\0';
-	ck_assert_str_eq(buf, "Access-Control-Allow-Origin: https://a.com\r\nAccess-Control-Max-Age: 1\r\n" VARY_THREE);
+	ck_assert_str_eq(buf,
+	    "Access-Control-Allow-Origin: https://a.com\r\nAccess-Control-Max-Age: 1\r\n" VARY_THREE);
 	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &actual, &d)] = '\0';
 	ck_assert_str_eq(buf, "Access-Control-Allow-Origin: https://a.com\r\nVary: Origin\r\n");
 }
@@ -179,11 +185,14 @@ END_TEST
 /* Everything as long as it may be; the buffer is exactly HEADERS_MAX and watched behind. */
 START_TEST(the_longest_response_fits)
 {
-	static char buf[HEADERS_MAX + 64], list[POLICY_MAX_HEADERS], name[ACRH_MAX / ACRH_MAX_LINES], origin[ORIGIN_MAX];
+	static char buf[HEADERS_MAX + 64], list[POLICY_MAX_HEADERS], name[ACRH_MAX / ACRH_MAX_LINES],
+	    origin[ORIGIN_MAX];
 	struct policy p = { .headers = { list, sizeof(list) }, .methods = { list, POLICY_MAX_METHODS },
-		.expose = { list, sizeof(list) }, .max_age = POLICY_MAX_AGE, .credentials = true, .any_header = true };
+		.expose = { list, sizeof(list) }, .max_age = POLICY_MAX_AGE, .credentials = true,
+		    .any_header = true };
 	struct request q = ASKS("GET", "");
-	struct decision d = { .class = REQUEST_PREFLIGHT, .allow = true, .echo = ECHO_ORIGIN, .vary = VARY_PREFLIGHT,
+	struct decision d = { .class = REQUEST_PREFLIGHT, .allow = true, .echo = ECHO_ORIGIN,
+	    .vary = VARY_PREFLIGHT,
 		.policy = &p };
 	size_t len, debugged;
 

@@ -213,7 +213,7 @@ static const struct {
 	{ "http://[1:0:0:4::7:8]", ORIGIN_BAD_IPV6 },
 	{ "http://[1:0:0:0::8]", ORIGIN_BAD_IPV6 },
 	{ "http://[0::1]", ORIGIN_BAD_IPV6 },
-	{ "http://[fe80::1%eth0]", ORIGIN_BAD_HOST },
+	{ "http://[fe80::1%eth0]", ORIGIN_BAD_IPV6 },
 	{ "http://[::ffff:1.2.3.4]", ORIGIN_BAD_IPV6 },
 	{ "http://[::1.2.3.4]", ORIGIN_BAD_IPV6 },
 	{ "http://[::ffff:102:304]", ORIGIN_BAD_IPV6 },
@@ -226,6 +226,7 @@ static const struct {
 	{ "https://example.com:100000", ORIGIN_BAD_PORT },
 	{ "https://example.com:8a", ORIGIN_BAD_PORT },
 	{ "https://example.com:-1", ORIGIN_BAD_PORT },
+	{ "https://example.com:8$", ORIGIN_BAD_PORT },
 	{ "https://example.com:+1", ORIGIN_BAD_PORT },
 	{ "https://example.com:80:80", ORIGIN_BAD_PORT },
 	{ "http://[::1]:", ORIGIN_BAD_PORT },
@@ -364,6 +365,8 @@ static const struct {
 	{ "https://*.a.com", "https://c.b.a.com", true },
 	{ "https://*.a.com", "https://a.com", false },
 	{ "https://*.a.com", "https://ba.com", false },
+	{ "https://*.a.com", "https://bba.com", false },
+	{ "https://*.a.com", "https://c.ba.com", false },
 	{ "https://*.a.com", "https://b.a.com:8443", false },
 	{ "https://*.a.com", "http://b.a.com", false },
 	{ "https://*.a.com", "https://b.a.com.evil", false },
@@ -440,9 +443,11 @@ END_TEST
 START_TEST(every_status_has_words_of_its_own)
 {
 	for (int i = 0; i < ORIGIN_STATUS_COUNT; i++) {
-		ck_assert_str_ne(origin_strstatus((enum origin_status)i), origin_strstatus(ORIGIN_STATUS_COUNT));
+		ck_assert_str_ne(origin_strstatus((enum origin_status)i),
+		    origin_strstatus(ORIGIN_STATUS_COUNT));
 		for (int j = 0; j < i; j++)
-			ck_assert_str_ne(origin_strstatus((enum origin_status)i), origin_strstatus((enum origin_status)j));
+			ck_assert_str_ne(origin_strstatus((enum origin_status)i),
+			    origin_strstatus((enum origin_status)j));
 	}
 }
 END_TEST

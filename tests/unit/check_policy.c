@@ -84,7 +84,8 @@ static const struct {
 } good[] = {
 	{ "", "", "", "", "", "", false, false },
 	{ "GET", "X-A", "X-B", "GET", "x-a", "x-b", false, false },
-	{ "put get Delete hEAD options Post", "", "", "DELETE,GET,HEAD,OPTIONS,POST,PUT", "", "", false, false },
+	{ "put get Delete hEAD options Post", "", "", "DELETE,GET,HEAD,OPTIONS,POST,PUT", "", "", false,
+	    false },
 	{ "patch PATCH Patch", "", "", "PATCH,Patch,patch", "", "", false, false },
 	{ "PUT GET put", "b a B c A", "B b a", "GET,PUT", "a,b,c", "a,b", false, false },
 	{ "aa a aaa", "aa a aaa", "", "a,aa,aaa", "a,aa,aaa", "", false, false },
@@ -92,7 +93,8 @@ static const struct {
 	{ "GET *", "* Authorization", "", "", "authorization", "", true, true },
 	{ "", "", "Cache-Control Content-Language Content-Length Content-Type Expires Last-Modified Pragma X-A",
 	    "", "", "x-a", false, false },
-	{ "!#$%&'*+-.^_`|~0", "!#$%&'*+-.^_`|~0aZ", "", "!#$%&'*+-.^_`|~0", "!#$%&'*+-.^_`|~0az", "", false, false },
+	{ "!#$%&'*+-.^_`|~0", "!#$%&'*+-.^_`|~0aZ", "", "!#$%&'*+-.^_`|~0", "!#$%&'*+-.^_`|~0az", "", false,
+	    false },
 	{ A64, A64, A64, A64, A64, A64, false, false },
 	{ "CONNECTS TRAC", "cookies x-sec- proxy access-control", "set-cookie3", "CONNECTS,TRAC",
 	    "access-control,cookies,proxy,x-sec-", "set-cookie3", false, false },
@@ -153,7 +155,8 @@ START_TEST(refuses_and_names_the_element)
 	struct span culprit = { NULL, 0 };
 	enum policy_status got = compile(bad[_i].methods, bad[_i].headers, bad[_i].expose, &culprit);
 
-	ck_assert_msg(got == bad[_i].want, "%s; want %s", policy_strstatus(got), policy_strstatus(bad[_i].want));
+	ck_assert_msg(got == bad[_i].want, "%s; want %s", policy_strstatus(got),
+	    policy_strstatus(bad[_i].want));
 	ck_assert_str_eq(show(culprit), bad[_i].culprit);
 }
 END_TEST
@@ -398,9 +401,11 @@ END_TEST
 START_TEST(every_status_has_words_of_its_own)
 {
 	for (int i = 0; i < POLICY_STATUS_COUNT; i++) {
-		ck_assert_str_ne(policy_strstatus((enum policy_status)i), policy_strstatus(POLICY_STATUS_COUNT));
+		ck_assert_str_ne(policy_strstatus((enum policy_status)i),
+		    policy_strstatus(POLICY_STATUS_COUNT));
 		for (int j = 0; j < i; j++)
-			ck_assert_str_ne(policy_strstatus((enum policy_status)i), policy_strstatus((enum policy_status)j));
+			ck_assert_str_ne(policy_strstatus((enum policy_status)i),
+			    policy_strstatus((enum policy_status)j));
 	}
 }
 END_TEST

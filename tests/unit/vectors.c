@@ -333,7 +333,8 @@ preflight_check(const struct response *r, const struct request *q, bool include)
 		return false;
 	for (unsigned i = 0; i < q->nacrh; i++) {
 		snprintf(asked, sizeof(asked), "%.*s", (int)q->acrh[i].len, q->acrh[i].at);
-		for (name = strtok_r(asked, ", \t", &save); name != NULL; name = strtok_r(NULL, ", \t", &save)) {
+		name = strtok_r(asked, ", \t", &save);
+		for (; name != NULL; name = strtok_r(NULL, ", \t", &save)) {
 			bool wildcard = list_has(names, "*", false) && !include &&
 			    strcasecmp(name, "authorization") != 0;
 
@@ -348,9 +349,10 @@ static const char *
 check_browser(const struct response *r, const struct request *q, const struct decision *d, const json_t *expect)
 {
 	static const char *const modes[] = { "omit", "include" };
+	const json_t *browser = json_object_get(expect, "browser");
 
 	for (int i = 0; i < 2; i++) {
-		const char *want = json_string_value(json_object_get(json_object_get(expect, "browser"), modes[i]));
+		const char *want = json_string_value(json_object_get(browser, modes[i]));
 		bool pass = cors_check(r, q->origin, i);
 
 		if (d->class == REQUEST_PREFLIGHT)
@@ -370,7 +372,8 @@ check_headers(const struct response *r, const json_t *expect)
 
 	json_object_foreach(headers, name, want)
 		if ((value = header(r, name)) == NULL || strcmp(value, json_string_value(want)) != 0)
-			return fail("%s: \"%s\", want \"%s\"", name, value ? value : "(absent)", json_string_value(want));
+			return fail("%s: \"%s\", want \"%s\"", name, value ? value : "(absent)",
+			    json_string_value(want));
 	json_array_foreach(json_object_get(expect, "absent"), i, want)
 		if ((value = header(r, json_string_value(want))) != NULL)
 			return fail("%s: \"%s\", want none", json_string_value(want), value);
@@ -388,7 +391,8 @@ check_covers(const struct response *r, const char *field, const json_t *names)
 
 	json_array_foreach(names, i, want) {
 		const char *name = json_string_value(want);
-		bool wildcard = list_has(header(r, field), "*", false) && strcasecmp(name, "authorization") != 0;
+		bool wildcard = list_has(header(r, field), "*", false) &&
+		    strcasecmp(name, "authorization") != 0;
 
 		if (!list_has(header(r, field), name, true) && !wildcard)
 			return fail("%s does not cover %s", field, name);
@@ -419,16 +423,20 @@ check_one_of(const struct response *r, const json_t *choices)
 
 	if (choices == NULL)
 		return NULL;
-	json_array_foreach(choices, i, choice)
-		if (json_is_null(choice) ? value == NULL : value != NULL && strcmp(value, json_string_value(choice)) == 0)
+	json_array_foreach(choices, i, choice) {
+		const char *want = json_string_value(choice);	/* NULL: absent */
+
+		if (want == NULL ? value == NULL : value != NULL && strcmp(value, want) == 0)
 			return NULL;
+	}
 	return fail("Access-Control-Allow-Origin: %s is none of the choices", value ? value : "(absent)");
 }
 
 static const char *
 check_decision(const struct decision *d, const json_t *expect)
 {
-	static const char *const classes[] = { [REQUEST_NON_CORS] = "non_cors", [REQUEST_PREFLIGHT] = "preflight",
+	static const char *const classes[] = { [REQUEST_NON_CORS] = "non_cors",
+	    [REQUEST_PREFLIGHT] = "preflight",
 		[REQUEST_ACTUAL] = "actual" };
 	const json_t *allowed = json_object_get(expect, "allowed");
 
