@@ -12,3 +12,4 @@ dist_lighttpd_DATA = \
 	packaging/lighttpd/corscache.conf \
 	packaging/lighttpd/corscache.lua \
 	packaging/lighttpd/sample.conf
+EXTRA_DIST += packaging/README.md
