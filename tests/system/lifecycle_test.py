@@ -145,9 +145,10 @@ class ResponderAway(unittest.TestCase):
 
 
 class Load:
-	"""Requests through nginx, as many as two threads can make, while the block runs."""
+	"""Requests through a server, as many as two threads can make, while the block runs."""
 
-	def __init__(self):
+	def __init__(self, server):
+		self.url = harness.stack.env[f"{server.upper()}_URL"]
 		self.stop = False
 		self.done = self.broken = self.bare = self.preflights_lost = 0
 		self.lock = threading.Lock()
@@ -165,7 +166,7 @@ class Load:
 			thread.join()
 
 	def work(self):
-		client = harness.Client(harness.stack.env["NGINX_URL"])
+		client = harness.Client(self.url)
 		while not self.stop:
 			reply, preflight = client("GET", "/index.html", [("Origin", A)]), client.preflight(A)
 			with self.lock:
@@ -188,7 +189,7 @@ class Restarts(unittest.TestCase):
 	"""nginx waits 250 ms for an answer: a restart that is quicker goes unnoticed if the listener stays."""
 
 	def test_with_its_own_listener(self):
-		with Load() as load:
+		with Load("nginx") as load:
 			for _ in range(4):
 				harness.stack.command("restart", "responder")
 				load.more(200)
@@ -206,7 +207,8 @@ class Restarts(unittest.TestCase):
 			os.umask(mode)
 			listener.listen(1024)
 			try:
-				self.restart_under_load(listener)
+				for server in ("nginx", "lighttpd"):
+					self.restart_under_load(listener, server)
 			finally:
 				os.unlink(path)
 				harness.stack.command("start", "responder")
@@ -218,11 +220,11 @@ class Restarts(unittest.TestCase):
 		harness.eventually("the responder answers", lambda: socket_allows(A))
 		return child
 
-	def restart_under_load(self, listener):
+	def restart_under_load(self, listener, server):
 		child = self.start(listener)
 		slowest = 0
 		try:
-			with Load() as load:
+			with Load(server) as load:
 				for _ in range(4):
 					start = time.monotonic()
 					child.send_signal(signal.SIGTERM)
@@ -233,7 +235,7 @@ class Restarts(unittest.TestCase):
 		finally:
 			child.kill()
 			child.wait(10)
-		print(f"\n  held listener, 4 restarts of at most {1000 * slowest:.0f} ms, {load}")
+		print(f"\n  {server}, held listener, 4 restarts of at most {1000 * slowest:.0f} ms, {load}")
 		self.assertEqual(load.broken, 0)
 		if slowest < 0.2:
 			self.assertEqual((load.bare, load.preflights_lost), (0, 0))
