@@ -99,6 +99,17 @@ part_discard(struct table *t, struct table_part *p, const char *name)
 	segment_empty(t->place->dirfd, name);
 }
 
+/* What the writer counts on: no reader looks at it. */
+static bool
+is_sane(const struct shard *s)
+{
+	const struct segment_head *h = shard_head(s);
+	uint64_t reserved = atomic_load_explicit(&h->reserved, memory_order_relaxed);
+
+	return reserved <= s->arena_len && atomic_load_explicit(&h->tail, memory_order_relaxed) <= reserved &&
+	    atomic_load_explicit(&h->used, memory_order_relaxed) <= s->groups * 8;
+}
+
 int
 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number, uint64_t generation)
 {
@@ -113,6 +124,8 @@ part_attach(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 	if (error == 0)
 		error = shard_open(&p->shard, p->map.base, p->map.len, kind, t->place->ctl->instance, t->id, number,
 		    generation);
+	if (error == 0 && !is_sane(&p->shard))
+		error = -EPROTO;
 	p->generation = generation;
 	return error;
 }

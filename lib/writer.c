@@ -341,6 +341,8 @@ writer_begin(struct writer *w, uint64_t rows, struct table **t)
 	uint64_t id = atomic_load_explicit(&w->ctl->table, memory_order_relaxed) + 1;
 	int error;
 
+	if (id == 0)		/* only damage counts that far; 0 is no table */
+		id = 1;
 	if (w->next != NULL)
 		return -EBUSY;
 	if ((error = table_create(&w->next, &w->place, id, rows)) != 0) {
