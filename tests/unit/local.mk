@@ -80,6 +80,14 @@ tests_unit_check_table_differential_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/torture
 TESTS += tests/unit/torture
-tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h
-tests_unit_torture_CFLAGS = $(unit_cflags)
-tests_unit_torture_LDADD = $(unit_libs)
+tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h tests/unit/slow.h \
+	lib/shard.c lib/segment.c lib/reader.c lib/writer.c lib/siphash.c lib/origin.c lib/policy.c lib/decide.c \
+	lib/table.c lib/table_part.c lib/table_policy.c lib/table_realm.c lib/table_row.c
+tests_unit_torture_CFLAGS = $(AM_CFLAGS) -include $(srcdir)/tests/unit/slow.h
+
+check_PROGRAMS += tests/unit/check_damage
+TESTS += tests/unit/check_damage
+tests_unit_check_damage_SOURCES = tests/unit/check_damage.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_damage_CFLAGS = $(unit_cflags)
+tests_unit_check_damage_LDFLAGS = -Wl,--wrap=mmap
+tests_unit_check_damage_LDADD = $(unit_libs)

@@ -12,7 +12,8 @@
  * versions is a violation.
  *
  * At random (CORSCACHE_SECONDS): the writer is killed every 0.1 to 6 ms and
- * another takes over; readers are killed and stopped.
+ * another takes over; readers are killed and stopped. Half of the time every
+ * shared load and store may take long (slow.h).
  * Step by step (CORSCACHE_STEPS): the writer is single-stepped by ptrace(2)
  * to any instruction of an operation and killed there; then an attached and a
  * fresh reader check everything, before and after the next writer recovers.
@@ -52,6 +53,7 @@ struct world {
 	_Atomic uint64_t violations;
 	char		 first[1024];	/* violation, in words */
 	_Atomic int	 stop;
+	volatile int	 slow;	/* not atomic: slow() is what atomics call */
 };
 
 static struct world *world;
@@ -73,6 +75,22 @@ static const struct query {
 	{ "https://y.test:1", { false, false, false, true, true } },
 };
 #define NQUERIES	4
+
+void
+slow(void)
+{
+	static _Thread_local uint64_t state;
+
+	if (world == NULL || !world->slow)
+		return;
+	if (state == 0)
+		state = seed ^ (uint64_t)getpid() << 32;
+	uint64_t random = next_random(&state);
+	if (random % 1024 == 0)
+		usleep((useconds_t)(random >> 40) % 200);
+	else if (random % 128 == 0)
+		sched_yield();
+}
 
 /* ---- what a version says ---- */
 
@@ -260,7 +278,7 @@ commit(struct writer *w, uint64_t *random)
 			attempt(&world->groups[g]);
 	check_error(writer_begin(w, below(random, 4) == 0 ? 200000 : 1000, &t), "begin");
 	fill(t);
-	if (!lifts && below(random, 4) == 0) {
+	if (!lifts && writer_table(w) != NULL && below(random, 4) == 0) {
 		writer_abort(w, &t);
 		for (unsigned g = 0; g < total; g++)	/* one by one, then */
 			check_error(apply(writer_table(w), g, UINT64_MAX, atomic_load(&world->groups[g].attempted)), "apply");
@@ -503,7 +521,8 @@ torture_at_random(double for_s)
 
 	for (int i = 0; i < NREADERS; i++)
 		readers[i] = start(reader_main, &random);
-	for (double end = seconds() + for_s; good && seconds() < end && atomic_load(&world->violations) == 0;) {
+	for (double now, begin = seconds(); good && (now = seconds() - begin) < for_s && world->violations == 0;) {
+		world->slow = now > for_s / 2;
 		pid_t writer = start(writer_main, &random);
 		unsigned at = below(&random, NREADERS);
 		bool stop = below(&random, 3) == 0;
@@ -526,6 +545,7 @@ torture_at_random(double for_s)
 	for (int i = 0; i < NREADERS; i++)
 		good = ended_well(readers[i]) && good;
 	atomic_store(&world->stop, 0);
+	world->slow = 0;
 	printf("at random: %llu writers killed, %llu readers killed, %llu stopped; ", (unsigned long long)writer_kills,
 	    (unsigned long long)reader_kills, (unsigned long long)stops);
 	return good;
