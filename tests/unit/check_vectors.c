@@ -5,12 +5,13 @@
 
 #include "run.h"
 #include "suffix.h"
+#include "tables.h"
 
 /* The definition of which row answers, as a loop over all of them. */
 static const struct vector_rules *rules;
 
 static int
-load(void *arg, const struct vector_rules *loaded)
+naive_load(void *arg, const struct vector_rules *loaded)
 {
 	(void)arg;
 	rules = loaded;
@@ -24,7 +25,7 @@ is_more_specific(const struct rule *a, const struct rule *b)
 }
 
 static void
-find(void *arg, struct span realm, const struct origin *o, struct match *m)
+naive_find(void *arg, struct span realm, const struct origin *o, struct match *m)
 {
 	const struct vector_rule *best = NULL;
 
@@ -52,12 +53,77 @@ find(void *arg, struct span realm, const struct origin *o, struct match *m)
 	m->policy = &best->policy;
 }
 
-START_TEST(vector_holds)
+/* The shared table, written and read. What no loader lets in is put as well: it must not answer. */
+struct shared {
+	char		 base[PATH_MAX];	/* removed by main(), whatever happened */
+	struct writer	*writer;
+	struct reader	*reader;
+};
+static struct shared shared;
+
+static int
+shared_put(struct table *t, const struct vector_rule *v)
 {
-	static const struct vector_backend naive = { load, find, NULL };
-	const char *wrong = vectors_check((size_t)_i, &naive);
+	enum policy_status why;
+	int error = table_policy_put(t, &v->columns, &why);
+
+	if (error == 0)
+		error = table_put(t, &v->row);
+	return v->active ? error : 0;
+}
+
+static int
+shared_load(void *arg, const struct vector_rules *loaded)
+{
+	struct shared *s = arg;
+	struct table *t;
+	char dir[PATH_MAX + 16];
+	int error;
+
+	snprintf(dir, sizeof(dir), "%s/XXXXXX", s->base);
+	if (mkdtemp(dir) == NULL)
+		return -errno;
+	s->writer = open_writer(dir, 0, 0);
+	if ((error = writer_begin(s->writer, loaded->n, &t)) != 0)
+		return error;
+	for (size_t i = 0; i < loaded->n; i++)
+		if ((error = shared_put(t, &loaded->at[i])) != 0)
+			return error;
+	if ((error = writer_commit(s->writer, &t)) != 0)
+		return error;
+	if ((error = reader_open(&s->reader, dir)) != 0)
+		return error;
+	return reader_refresh(s->reader);
+}
+
+static void
+shared_find(void *arg, struct span realm, const struct origin *o, struct match *m)
+{
+	struct shared *s = arg;
+
+	reader_find(s->reader, realm, o, NOW, m);
+}
+
+static const struct vector_backend backends[] = {
+	{ naive_load, naive_find, NULL },
+	{ shared_load, shared_find, &shared },
+};
+
+START_TEST(vector_holds_for_a_plain_loop)
+{
+	const char *wrong = vectors_check((size_t)_i, &backends[0]);
 
 	ck_assert_msg(wrong == NULL, "%s: %s", vectors_id((size_t)_i), wrong);
+}
+END_TEST
+
+START_TEST(vector_holds_for_the_shared_table)
+{
+	const char *wrong = vectors_check((size_t)_i, &backends[1]);
+
+	ck_assert_msg(wrong == NULL, "%s: %s", vectors_id((size_t)_i), wrong);
+	reader_close(&shared.reader);
+	writer_close(&shared.writer);
 }
 END_TEST
 
@@ -66,13 +132,17 @@ main(void)
 {
 	Suite *suite = suite_create("vectors");
 	TCase *tc = tcase_create("public.jsonl");
-	int status;
+	int status, n;
 
 	if (suffix_open() != 0)
 		return EXIT_FAILURE;
-	tcase_add_loop_test(tc, vector_holds, 0, (int)vectors_open(VECTORS));
+	make_directory(shared.base);
+	n = (int)vectors_open(VECTORS);
+	tcase_add_loop_test(tc, vector_holds_for_a_plain_loop, 0, n);
+	tcase_add_loop_test(tc, vector_holds_for_the_shared_table, 0, n);
 	suite_add_tcase(suite, tc);
 	status = run(suite);
+	remove_directory(shared.base);
 	vectors_close();
 	suffix_close();
 	return status;
