@@ -48,6 +48,19 @@ counters_add(_Atomic uint64_t *cell, uint64_t n)
 	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/* A duration into its bucket. Owner only. */
+static inline void
+counters_observe(struct counters *c, uint64_t ns)
+{
+	uint64_t above_us = ns == 0 ? 0 : (ns - 1) / 1000;	/* 0: up to 1 us */
+	unsigned bucket = above_us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(above_us);
+
+	if (bucket > COUNTERS_BUCKETS - 1)
+		bucket = COUNTERS_BUCKETS - 1;
+	counters_add(&c->duration[bucket], 1);
+	counters_add(&c->duration_ns, ns);
+}
+
 /*
  * The sum over all slabs, and how many are owned by a living thread. No daemon
  * needed; an absent file is all zeros and 0 owners. 0 or -errno.

@@ -15,3 +15,5 @@ lib_libcorscache_a_SOURCES += lib/origin.c lib/origin.h lib/policy.c lib/policy.
 lib_libcorscache_a_SOURCES += lib/decide.c lib/decide.h lib/reasons.def lib/headers.c lib/headers.h
 lib_libcorscache_a_SOURCES += lib/suffix.c lib/suffix.h
 lib_libcorscache_a_SOURCES += lib/control.c lib/control.h
+lib_libcorscache_a_SOURCES += lib/counters.c lib/counters.h lib/counters.def lib/dirlock.c lib/dirlock.h
+lib_libcorscache_a_SOURCES += lib/metrics.c lib/metrics.h
