@@ -1,1 +1,10 @@
-# responder
+# responder: FastCGI questions of web servers, answered from the shared table
+sbin_PROGRAMS += corscache-responder
+corscache_responder_SOURCES = responder/main.c \
+	responder/listener.c responder/listener.h \
+	responder/serve.c responder/serve.h \
+	responder/request.c responder/request.h \
+	responder/reply.c responder/reply.h \
+	responder/pages.c responder/pages.h
+corscache_responder_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS) $(JANSSON_CFLAGS)
+corscache_responder_LDADD = lib/libcorscache.a $(FCGI_LIBS) $(JANSSON_LIBS) $(CONFUSE_LIBS)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * request -- the parameters of a FastCGI request -> the facts of a decision.
+ *
+ * Pure: one pass, no allocation. The spans point into the parameters. An empty
+ * value is an absent one; the counts are of non-empty values, because which
+ * repetition is a fault is decided in lib/decide and not here.
+ */
+#ifndef REQUEST_H
+#define REQUEST_H
+
+#include <stdbool.h>
+
+#include "decide.h"
+
+struct facts {
+	struct request	 cors;
+	struct span	 page;		/* CORS_PAGE */
+	struct span	 host;		/* HTTP_HOST */
+	struct span	 scheme;	/* REQUEST_SCHEME */
+	struct span	 https;		/* HTTPS */
+	unsigned	 npage, nhost, nscheme, nhttps;
+	bool		 enforce;	/* CORS_ENFORCE=1 */
+	bool		 debug;		/* CORS_DEBUG=1 */
+};
+
+/* envp: "NAME=VALUE" strings, NULL behind the last one. */
+void	 facts_read(struct facts *f, char *const *envp);
+
+/* The Origin is the server's own: scheme and Host as the web server saw them. */
+bool	 facts_origin_is_own(const struct facts *f);
+
+#endif
