@@ -26,3 +26,5 @@ TESTS += tests/system/sql_test.py
 EXTRA_DIST += tests/system/sql_test.py tests/system/postgres.py tests/system/origins.py
 check_PROGRAMS += tests/system/table_tool
 tests_system_table_tool_LDADD = lib/libcorscache.a
+check_PROGRAMS += tests/system/table_make
+tests_system_table_make_LDADD = lib/libcorscache.a
