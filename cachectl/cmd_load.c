@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A table without a database: a file of JSON lines, held to the rules of the
+ * SQL schema, published whole or not at all.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "daemon.h"
+#include "input.h"
+#include "rows.h"
+#include "suffix.h"
+
+#define LINE_BYTES	80	/* of a usual line: guesses the rows of a file */
+
+/* A policy of the file, compiled: rows are checked against it. */
+struct known {
+	_Alignas(8) char block[POLICY_MAX];
+	struct policy	 policy;
+	struct known	*next;
+	bool		 is_used;
+};
+
+struct load {
+	const char	*file;		/* its name, for messages */
+	unsigned long	 number;	/* of the line */
+	struct table	*table;
+	struct known	*policies;
+	uint64_t	 rows;
+};
+
+static int __attribute__((format(printf, 2, 3)))
+refuse(const struct load *l, const char *fmt, ...)
+{
+	char what[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof what, fmt, ap);
+	va_end(ap);
+	complain("%s:%lu: %s", l->file, l->number, what);
+	return EXIT_FAILED;
+}
+
+static struct known *
+find(const struct load *l, struct span name)
+{
+	struct known *k;
+
+	for (k = l->policies; k != NULL; k = k->next)
+		if (spans_equal(k->policy.name, name))
+			return k;
+	return NULL;
+}
+
+/* ---- policies ---- */
+
+static int
+compile(const struct load *l, struct known *k, const struct policy_row *p)
+{
+	char name[ESCAPED_MAX], element[ESCAPED_MAX];
+	struct span culprit = { NULL, 0 };
+	enum policy_status status;
+	size_t len;
+
+	status = policy_compile(p, k->block, &len, &culprit);
+	if (status == POLICY_OK)
+		status = policy_read(&k->policy, k->block, len);
+	if (status == POLICY_OK)
+		return EXIT_YES;
+	return refuse(l, "policy '%s': %s%s%s%s", escaped(name, sizeof name, p->name), policy_strstatus(status),
+	    culprit.len > 0 ? ": '" : "", culprit.len > 0 ? escaped(element, sizeof element, culprit) : "",
+	    culprit.len > 0 ? "'" : "");
+}
+
+static int
+put_policy(struct load *l, const struct policy_row *p, bool is_builtin)
+{
+	struct known *k = find(l, p->name);
+	enum policy_status why;
+	char name[ESCAPED_MAX];
+	int status, error;
+
+	escaped(name, sizeof name, p->name);
+	if (k != NULL && k->is_used)
+		return refuse(l, "policy '%s' %s", name, "appears twice, or behind a row that uses it");
+	if (k == NULL) {
+		if ((k = calloc(1, sizeof *k)) == NULL)
+			return refuse(l, "out of memory");
+		k->next = l->policies;
+		l->policies = k;
+	}
+	if ((status = compile(l, k, p)) != EXIT_YES)
+		return status;
+	k->is_used = !is_builtin;
+	error = table_policy_put(l->table, p, &why);
+	return error == 0 ? EXIT_YES : refuse(l, "policy '%s': %s", name, strerror(-error));
+}
+
+/* As the SQL schema has it; a line of the file may say otherwise. */
+static int
+put_default_policy(struct load *l)
+{
+	static const struct span methods[] = { { "GET", 3 }, { "HEAD", 4 }, { "POST", 4 } };
+	const struct policy_row p = { .name = span_of("default"), .methods = methods, .nmethods = 3,
+		.max_age = POLICY_NO_MAX_AGE };
+
+	return put_policy(l, &p, true);
+}
+
+/* ---- rows ---- */
+
+static const char *
+why_unsafe(enum rule_form form, bool is_public)
+{
+	if (form == RULE_ANY)
+		return "* may not carry credentials: give it a policy without them";
+	return is_public ? "it covers a public suffix, and its policy allows credentials without insecure" :
+	    "it is plain http, and its policy allows credentials without insecure";
+}
+
+static int
+check_row(struct load *l, struct row *row)
+{
+	char origin[ESCAPED_MAX], policy[ESCAPED_MAX];
+	enum origin_status status;
+	struct rule rule;
+	struct known *k;
+	struct row old;
+
+	escaped(origin, sizeof origin, row->origin);
+	if (!realm_is_valid(row->realm.at, row->realm.len))
+		return refuse(l, "the realm has over %d bytes or control characters", REALM_MAX);
+	status = rule_parse(&rule, row->origin.at, row->origin.len);
+	if (status != ORIGIN_OK)
+		return refuse(l, "'%s' is not an origin: %s", origin, origin_strstatus(status));
+	if ((k = find(l, row->policy)) == NULL)
+		return refuse(l, "'%s': no line above has the policy '%s'", origin,
+		    escaped(policy, sizeof policy, row->policy));
+	k->is_used = true;
+	row->public_suffix = (rule.form == RULE_SUFFIX || rule.form == RULE_SUFFIX_ANY_PORT) &&
+	    suffix_is_public(rule.origin.host);
+	if (row->allow && row_is_unsafe(rule.form, &rule.origin, row->public_suffix, &k->policy))
+		return refuse(l, "'%s': %s", origin, why_unsafe(rule.form, row->public_suffix));
+	if (table_get(l->table, row->realm, row->origin, &old) == 0)
+		return refuse(l, "'%s' appears twice in its realm", origin);
+	return EXIT_YES;
+}
+
+static int
+put_row(struct load *l, struct row *row)
+{
+	char origin[ESCAPED_MAX];
+	int status = check_row(l, row), error;
+
+	if (status != EXIT_YES)
+		return status;
+	if ((error = table_put(l->table, row)) != 0)
+		return refuse(l, "'%s': %s", escaped(origin, sizeof origin, row->origin), strerror(-error));
+	l->rows++;
+	return EXIT_YES;
+}
+
+/* ---- the file ---- */
+
+static bool
+is_blank(const char *text, size_t len)
+{
+	return strspn(text, " \t\r\n") == len;
+}
+
+static int
+put_line(struct load *l, const char *text, size_t len)
+{
+	struct line line;
+	char err[1024];
+	int status;
+
+	if (is_blank(text, len))
+		return EXIT_YES;
+	if (line_read(&line, text, len, err, sizeof err) != 0)
+		return refuse(l, "%s", err);
+	status = line.is_policy ? put_policy(l, &line.policy, false) : put_row(l, &line.row);
+	line_free(&line);
+	return status;
+}
+
+static int
+put_file(struct load *l, FILE *in)
+{
+	char *text = NULL;
+	size_t cap = 0;
+	ssize_t len;
+	int status = put_default_policy(l);
+
+	while (status == EXIT_YES && (len = getline(&text, &cap, in)) >= 0) {
+		l->number++;
+		status = put_line(l, text, (size_t)len);
+	}
+	if (status == EXIT_YES && ferror(in))
+		status = refuse(l, "%s", strerror(errno));
+	free(text);
+	return status;
+}
+
+static void
+describe(struct writer *w, const struct load *l, int64_t started_ms, int64_t now_ms)
+{
+	char source[256];
+
+	snprintf(source, sizeof source, "file %s", l->file);
+	writer_say_source(w, source);
+	writer_say_problem(w, "");
+	writer_set(w, STATUS_fresh_at, now_ms);
+	writer_set(w, STATUS_snapshot_at, now_ms);
+	writer_set(w, STATUS_snapshot_ms, now_ms - started_ms);
+	writer_set(w, STATUS_snapshot_rows, (int64_t)l->rows);
+	writer_add(w, STATUS_snapshots, 1);
+}
+
+static int64_t
+now_in_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int
+load(struct load *l, struct writer *w, FILE *in)
+{
+	int64_t started_ms = now_in_ms();
+	struct stat st;
+	int status, error;
+
+	if (fstat(fileno(in), &st) != 0)
+		st.st_size = 0;
+	error = writer_begin(w, (uint64_t)st.st_size / LINE_BYTES, &l->table);
+	if (error != 0) {
+		complain("%s", writer_strerror(w));
+		return EXIT_FAILED;
+	}
+	status = put_file(l, in);
+	if (status != EXIT_YES) {
+		writer_abort(w, &l->table);
+		return status;
+	}
+	if ((error = writer_commit(w, &l->table)) != 0) {
+		complain("%s", writer_strerror(w));
+		return EXIT_FAILED;
+	}
+	describe(w, l, started_ms, now_in_ms());
+	return EXIT_YES;
+}
+
+static void
+tell(const struct call *call, const struct load *l)
+{
+	char n[HUMAN_MAX];
+	struct object *o;
+
+	if (!call->json) {
+		remark("loaded %s rows", human_count(n, l->rows));
+		return;
+	}
+	o = object_new();
+	object_number(o, "rows", (int64_t)l->rows);
+	object_print(o);
+}
+
+static int
+load_from(const struct call *call, FILE *in)
+{
+	struct load l = { .file = in == stdin ? "stdin" : call->operands[0] };
+	struct writer *w = NULL;
+	struct known *k;
+	int status = daemon_replace(call, &w);
+
+	if (status == EXIT_YES)
+		status = load(&l, w, in);
+	if (status == EXIT_YES)
+		tell(call, &l);
+	while ((k = l.policies) != NULL) {
+		l.policies = k->next;
+		free(k);
+	}
+	writer_close(&w);
+	return status;
+}
+
+int
+cmd_load(const struct call *call)
+{
+	FILE *in = strcmp(call->operands[0], "-") == 0 ? stdin : fopen(call->operands[0], "re");
+	int status;
+
+	if (in == NULL) {
+		complain("%s: %s", call->operands[0], strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (suffix_open() != 0) {
+		complain("the list of public suffixes cannot be loaded");
+		status = EXIT_FAILED;
+	} else {
+		status = load_from(call, in);
+	}
+	suffix_close();
+	if (in != stdin)
+		fclose(in);
+	return status;
+}

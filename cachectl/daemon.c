@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "output.h"
+
+#define TIMEOUT_MS	5000
+
+/* "ok \t N \t text" or "error \t text" */
+static int
+read_reply(char *reply, int64_t *entries, char text[CONTROL_MAX_LINE])
+{
+	char clean[ESCAPED_MAX], *end;
+	long long n;
+
+	if (strncmp(reply, "ok\t", 3) == 0) {
+		n = strtoll(reply + 3, &end, 10);
+		if (entries != NULL)
+			*entries = n;
+		escaped(text, CONTROL_MAX_LINE, span_of(*end == '\t' ? end + 1 : end));
+		return EXIT_YES;
+	}
+	complain("corscache-syncd says: %s", escaped(clean, sizeof clean,
+	    span_of(strncmp(reply, "error\t", 6) == 0 ? reply + 6 : reply)));
+	return EXIT_FAILED;
+}
+
+int
+daemon_ask(const struct call *call, const char *line, int64_t *entries, char text[CONTROL_MAX_LINE])
+{
+	char reply[CONTROL_MAX_LINE];
+	int error = control_ask(call->config->sync_control_socket, line, TIMEOUT_MS, reply);
+
+	if (error == -ENOENT || error == -ECONNREFUSED)
+		return EXIT_ABSENT;
+	if (error == 0)
+		return read_reply(reply, entries, text);
+	complain("%s: %s", call->config->sync_control_socket, strerror(-error));
+	return EXIT_FAILED;
+}
+
+static int
+become_owner(const char *dir)
+{
+	struct passwd *owner;
+	struct stat st;
+
+	if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
+		return EXIT_YES;
+	owner = getpwuid(st.st_uid);
+	if (owner != NULL && initgroups(owner->pw_name, owner->pw_gid) == 0 && setgid(owner->pw_gid) == 0 &&
+	    setuid(owner->pw_uid) == 0)
+		return EXIT_YES;
+	complain("cannot become the owner of %s, user %u: %s", dir, (unsigned)st.st_uid,
+	    owner == NULL ? "there is no such user" : strerror(errno));
+	return EXIT_FAILED;
+}
+
+static int
+readers_group(const struct config *config, gid_t *group)
+{
+	struct group *found;
+
+	*group = (gid_t)-1;
+	if (config->table_group[0] == '\0')
+		return EXIT_YES;
+	found = getgrnam(config->table_group);
+	if (found == NULL) {
+		complain("table.group: there is no group %s", config->table_group);
+		return EXIT_FAILED;
+	}
+	*group = found->gr_gid;
+	return EXIT_YES;
+}
+
+int
+daemon_replace(const struct call *call, struct writer **w)
+{
+	char err[512] = "";
+	struct writer_options options = { .dir = call->config->table_path, .err = err, .errlen = sizeof err };
+	int error;
+
+	if (readers_group(call->config, &options.group) != EXIT_YES || become_owner(options.dir) != EXIT_YES)
+		return EXIT_FAILED;
+	error = writer_open(w, &options);
+	if (error == 0)
+		return EXIT_YES;
+	if (error == -EWOULDBLOCK)
+		complain("another process writes the table in %s and does not listen on %s", options.dir,
+		    call->config->sync_control_socket);
+	else
+		complain("the table in %s cannot be written: %s", options.dir, err[0] != '\0' ? err : strerror(-error));
+	return error == -EWOULDBLOCK ? EXIT_ABSENT : EXIT_FAILED;
+}

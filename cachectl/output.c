@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cachectl.h"
+
+#define JSON_VERSION	1
+
+/* json_t under another name, so that nobody else needs jansson.h. */
+struct object {
+	json_t	 json;
+};
+
+static bool with_colours, is_quiet;
+
+struct span
+span_of(const char *text)
+{
+	return (struct span){ text, strlen(text) };
+}
+
+void
+output_open(bool quiet, bool colours)
+{
+	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+	is_quiet = quiet;
+	with_colours = colours && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
+	    strcmp(term, "dumb") != 0 && isatty(STDOUT_FILENO) == 1;
+	if (quiet && freopen("/dev/null", "w", stdout) == NULL)
+		exit(EXIT_FAILED);
+}
+
+int
+output_close(void)
+{
+	errno = 0;
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return errno != 0 ? -errno : -EIO;
+	return 0;
+}
+
+void
+complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("cachectl: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+void
+remark(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (is_quiet)
+		return;
+	fflush(stdout);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+static void *
+must(void *allocated)
+{
+	if (allocated != NULL)
+		return allocated;
+	complain("out of memory");
+	exit(EXIT_FAILED);
+}
+
+void
+paint(enum colour colour, const char *fmt, ...)
+{
+	static const char *const codes[] = {
+		[COLOUR_GOOD] = "\033[32m", [COLOUR_BAD] = "\033[31m", [COLOUR_WARN] = "\033[33m",
+		[COLOUR_DIM] = "\033[2m", [COLOUR_BOLD] = "\033[1m",
+	};
+	va_list ap;
+
+	if (with_colours)
+		fputs(codes[colour], stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	if (with_colours)
+		fputs("\033[0m", stdout);
+}
+
+/* out: 5 bytes. Returns how many are used. */
+static size_t
+escape(char *out, unsigned char c)
+{
+	if (c == '\\')
+		return (size_t)sprintf(out, "\\\\");
+	if (c < 0x20 || c > 0x7e)
+		return (size_t)sprintf(out, "\\x%02x", c);
+	out[0] = (char)c;
+	return 1;
+}
+
+void
+print_bytes(struct span bytes)
+{
+	char one[5];
+	size_t i;
+
+	for (i = 0; i < bytes.len; i++)
+		fwrite(one, 1, escape(one, (unsigned char)bytes.at[i]), stdout);
+}
+
+const char *
+escaped(char *buf, size_t cap, struct span bytes)
+{
+	size_t i, n, at = 0;
+	char one[5];
+
+	for (i = 0; i < bytes.len; i++, at += n) {
+		n = escape(one, (unsigned char)bytes.at[i]);
+		if (at + n + 1 > cap)
+			break;
+		memcpy(buf + at, one, n);
+	}
+	buf[at] = '\0';
+	return buf;
+}
+
+const char *
+human_count(char buf[HUMAN_MAX], uint64_t n)
+{
+	char digits[HUMAN_MAX];
+	int len = snprintf(digits, sizeof digits, "%" PRIu64, n), i, at = 0;
+
+	for (i = 0; i < len; i++) {
+		if (i > 0 && (len - i) % 3 == 0)
+			buf[at++] = ',';
+		buf[at++] = digits[i];
+	}
+	buf[at] = '\0';
+	return buf;
+}
+
+const char *
+human_bytes(char buf[HUMAN_MAX], uint64_t n)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double value = (double)n;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit < sizeof units / sizeof units[0] - 1) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(buf, HUMAN_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+	return buf;
+}
+
+const char *
+human_duration(char buf[HUMAN_MAX], int64_t ms)
+{
+	if (ms < 0)
+		ms = 0;		/* two clocks, or one that was set */
+	if (ms < 1000)
+		snprintf(buf, HUMAN_MAX, "%d ms", (int)ms);
+	else if (ms < 120 * 1000)
+		snprintf(buf, HUMAN_MAX, "%.1f s", (double)ms / 1000);
+	else if (ms < 120 * 60 * 1000)
+		snprintf(buf, HUMAN_MAX, "%" PRId64 " min", ms / (60 * 1000));
+	else if (ms < 48LL * 3600 * 1000)
+		snprintf(buf, HUMAN_MAX, "%" PRId64 " hours", ms / (3600 * 1000));
+	else
+		snprintf(buf, HUMAN_MAX, "%" PRId64 " days", ms / ((int64_t)24 * 3600 * 1000));
+	return buf;
+}
+
+const char *
+human_time(char buf[HUMAN_MAX], int64_t seconds)
+{
+	time_t at = (time_t)seconds;
+	struct tm tm;
+
+	if (seconds == 0 || gmtime_r(&at, &tm) == NULL ||
+	    strftime(buf, HUMAN_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		snprintf(buf, HUMAN_MAX, seconds == 0 ? "never" : "%" PRId64, seconds);
+	return buf;
+}
+
+/* How many bytes of s form one UTF-8 character; 0: none do (RFC 3629). */
+static size_t
+utf8_length(const unsigned char *s, size_t len)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t i, n;
+
+	if (s[0] < 0x80)
+		return 1;
+	n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+	if (n == 0 || n > len)
+		return 0;
+	if (s[0] == 0xe0)
+		low = 0xa0;		/* overlong */
+	else if (s[0] == 0xed)
+		high = 0x9f;		/* surrogates */
+	else if (s[0] == 0xf0)
+		low = 0x90;		/* overlong */
+	else if (s[0] == 0xf4)
+		high = 0x8f;		/* beyond U+10FFFF */
+	if (s[1] < low || s[1] > high)
+		return 0;
+	for (i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static json_t *
+json_of_bytes(struct span bytes)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	char *clean = must(malloc(3 * bytes.len + 1));
+	size_t i, n, at = 0;
+	json_t *json;
+
+	for (i = 0; i < bytes.len; i += n > 0 ? n : 1) {
+		n = utf8_length((const unsigned char *)bytes.at + i, bytes.len - i);
+		memcpy(clean + at, n > 0 ? bytes.at + i : replacement, n > 0 ? n : 3);
+		at += n > 0 ? n : 3;
+	}
+	json = must(json_stringn_nocheck(clean, at));
+	free(clean);
+	return json;
+}
+
+static void
+set(struct object *o, const char *name, json_t *value)
+{
+	if (json_object_set_new_nocheck(&o->json, name, must(value)) != 0)
+		must(NULL);
+}
+
+struct object *
+object_new(void)
+{
+	struct object *o = must(json_object());
+
+	object_number(o, "version", JSON_VERSION);
+	return o;
+}
+
+struct object *
+object_in(struct object *in, const char *name)
+{
+	struct object *o = must(json_object());
+
+	set(in, name, &o->json);
+	return o;
+}
+
+void
+object_bytes(struct object *o, const char *name, struct span bytes)
+{
+	set(o, name, json_of_bytes(bytes));
+}
+
+void
+object_text(struct object *o, const char *name, const char *text)
+{
+	object_bytes(o, name, span_of(text));
+}
+
+void
+object_number(struct object *o, const char *name, int64_t n)
+{
+	set(o, name, json_integer(n));
+}
+
+void
+object_bool(struct object *o, const char *name, bool b)
+{
+	set(o, name, json_boolean(b));
+}
+
+void
+object_null(struct object *o, const char *name)
+{
+	set(o, name, json_null());
+}
+
+static json_t *
+array_of(struct object *o, const char *name)
+{
+	json_t *array = json_object_get(&o->json, name);
+
+	if (array == NULL) {
+		array = must(json_array());
+		set(o, name, array);
+	}
+	return array;
+}
+
+static void
+append(struct object *o, const char *name, json_t *value)
+{
+	if (json_array_append_new(array_of(o, name), must(value)) != 0)
+		must(NULL);
+}
+
+void
+object_array(struct object *o, const char *name)
+{
+	array_of(o, name);
+}
+
+void
+object_append(struct object *o, const char *name, struct span bytes)
+{
+	append(o, name, json_of_bytes(bytes));
+}
+
+struct object *
+object_append_object(struct object *o, const char *name)
+{
+	struct object *one = must(json_object());
+
+	append(o, name, &one->json);
+	return one;
+}
+
+void
+object_print(struct object *o)
+{
+	if (json_dumpf(&o->json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) != 0)
+		must(NULL);
+	putchar('\n');
+	json_decref(&o->json);
+}

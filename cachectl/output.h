@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * output -- what cachectl prints: text for people, JSON for programs. Results
+ * go to stdout, remarks and failures to stderr. The only file that knows the
+ * terminal's colours and writes JSON.
+ *
+ * Bytes that strangers chose come out escaped: in text, what is not printable
+ * ASCII is \xHH and a backslash is \\; in JSON, what is not ASCII is \u, and
+ * what is not UTF-8 is U+FFFD.
+ *
+ * Running out of memory here ends the program with EXIT_FAILED.
+ */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "origin.h"
+
+enum colour { COLOUR_GOOD, COLOUR_BAD, COLOUR_WARN, COLOUR_DIM, COLOUR_BOLD };
+
+/* quiet: stdout goes nowhere. */
+void	 output_open(bool quiet, bool colours);
+/* Everything is written: 0, or -errno (a full disk). */
+int	 output_close(void);
+
+/* "cachectl: ..." on stderr, in one line. */
+void	 complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Likewise without a name; not with quiet. */
+void	 remark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* On stdout, in colour where the terminal wants it. */
+void	 paint(enum colour colour, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void	 print_bytes(struct span bytes);
+/* The same into a buffer, cut where it must be. Returns buf. */
+#define ESCAPED_MAX	(4 * 512 + 1)
+const char	*escaped(char *buf, size_t cap, struct span bytes);
+
+/* "1,234,567"; "61.2 MiB"; "0.4 s", "3 min", "2 days". */
+#define HUMAN_MAX	32
+const char	*human_count(char buf[HUMAN_MAX], uint64_t n);
+const char	*human_bytes(char buf[HUMAN_MAX], uint64_t n);
+const char	*human_duration(char buf[HUMAN_MAX], int64_t ms);
+/* UTC, "2026-12-31T00:00:00Z"; "never" for 0. */
+const char	*human_time(char buf[HUMAN_MAX], int64_t seconds);
+
+/*
+ * A JSON object being filled. The outermost begins with "version": 1. Inner
+ * ones belong to the outermost, which object_print() writes as one line and
+ * frees.
+ */
+struct object;
+struct object	*object_new(void);
+struct object	*object_in(struct object *in, const char *name);
+void		 object_bytes(struct object *o, const char *name, struct span bytes);
+void		 object_text(struct object *o, const char *name, const char *text);
+void		 object_number(struct object *o, const char *name, int64_t n);
+void		 object_bool(struct object *o, const char *name, bool b);
+void		 object_null(struct object *o, const char *name);
+/* At the end of the array of that name. */
+void		 object_append(struct object *o, const char *name, struct span bytes);
+struct object	*object_append_object(struct object *o, const char *name);
+/* An array of that name, empty so far. */
+void		 object_array(struct object *o, const char *name);
+void		 object_print(struct object *o);
+
+struct span	 span_of(const char *text);
+
+#endif
