@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "config.h"
+#include "run.h"
 
 static char path[] = "/tmp/check_config.XXXXXX";
 static char err[1024];
@@ -241,8 +241,7 @@ main(void)
 {
 	Suite *s = suite_create("config");
 	TCase *tc = tcase_create("load");
-	SRunner *sr;
-	int failed;
+	int status;
 
 	close(mkstemp(path));
 	tcase_add_loop_test(tc, an_empty_file_is_all_defaults, 0, 4);
@@ -256,10 +255,7 @@ main(void)
 	tcase_add_test(tc, a_short_error_buffer_is_never_overrun);
 	tcase_add_loop_test(tc, every_default_may_be_written_in_a_file, 0, OPTION_COUNT);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	status = run(s);
 	unlink(path);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "run.h"
 
 static char text[8192];
 static int reading, kept;
@@ -131,8 +131,6 @@ main(void)
 {
 	Suite *s = suite_create("log");
 	TCase *tc = tcase_create("log");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_test(tc, a_line_has_its_priority);
 	tcase_add_test(tc, levels_above_the_most_are_dropped);
@@ -141,9 +139,5 @@ main(void)
 	tcase_add_test(tc, errno_survives);
 	tcase_add_loop_test(tc, values_are_quoted_where_they_must_be, 0, sizeof values / sizeof values[0]);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(s);
 }

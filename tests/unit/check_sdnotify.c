@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "sdnotify.h"
+#include "run.h"
 
 static char dir[] = "/tmp/check_sdnotify.XXXXXX";
 
@@ -144,8 +144,7 @@ main(void)
 {
 	Suite *s = suite_create("sdnotify");
 	TCase *tc = tcase_create("sdnotify");
-	SRunner *sr;
-	int failed;
+	int status;
 
 	if (mkdtemp(dir) == NULL)
 		return EXIT_FAILURE;
@@ -155,10 +154,7 @@ main(void)
 	tcase_add_test(tc, the_watchdog_is_ours_or_none);
 	tcase_add_test(tc, descriptors_are_ours_once);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	status = run(s);
 	rmdir(dir);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

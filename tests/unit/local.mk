@@ -10,18 +10,21 @@ tests_unit_check_siphash_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/check_config
 TESTS += tests/unit/check_config
-tests_unit_check_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_unit_check_config_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(CHECK_LIBS)
+tests_unit_check_config_SOURCES = tests/unit/check_config.c tests/unit/run.h
+tests_unit_check_config_CFLAGS = $(unit_cflags)
+tests_unit_check_config_LDADD = $(unit_libs) $(CONFUSE_LIBS)
 
 check_PROGRAMS += tests/unit/check_log
 TESTS += tests/unit/check_log
-tests_unit_check_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_unit_check_log_LDADD = lib/libcorscache.a $(CHECK_LIBS)
+tests_unit_check_log_SOURCES = tests/unit/check_log.c tests/unit/run.h
+tests_unit_check_log_CFLAGS = $(unit_cflags)
+tests_unit_check_log_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/check_sdnotify
 TESTS += tests/unit/check_sdnotify
-tests_unit_check_sdnotify_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_unit_check_sdnotify_LDADD = lib/libcorscache.a $(CHECK_LIBS)
+tests_unit_check_sdnotify_SOURCES = tests/unit/check_sdnotify.c tests/unit/run.h
+tests_unit_check_sdnotify_CFLAGS = $(unit_cflags)
+tests_unit_check_sdnotify_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/check_vectors
 TESTS += tests/unit/check_vectors
@@ -92,3 +95,8 @@ tests_unit_check_damage_SOURCES = tests/unit/check_damage.c tests/unit/tables.h 
 tests_unit_check_damage_CFLAGS = $(unit_cflags)
 tests_unit_check_damage_LDFLAGS = -Wl,--wrap=mmap
 tests_unit_check_damage_LDADD = $(unit_libs)
+tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h
+tests_unit_torture_CFLAGS = $(unit_cflags)
+tests_unit_torture_LDADD = $(unit_libs)
+TESTS += tests/unit/arrows.py
+EXTRA_DIST += tests/unit/arrows.py
