@@ -13,3 +13,6 @@ dist_lighttpd_DATA = \
 	packaging/lighttpd/corscache.lua \
 	packaging/lighttpd/sample.conf
 EXTRA_DIST += packaging/README.md
+
+# Every setting with its default: cachectl config --sample, which a test compares.
+dist_pkgdata_DATA = packaging/corscache.conf

@@ -1,6 +1,8 @@
 # tests/system: real servers, started and stopped by tests/stack
 AM_TESTS_ENVIRONMENT = CORSCACHE_BUILD='$(abs_top_builddir)'; export CORSCACHE_BUILD;
 system_tests = \
+	tests/system/cachectl_test.py \
+	tests/system/cachectl_syncd_test.py \
 	tests/system/vectors_test.py \
 	tests/system/web_test.py \
 	tests/system/browser_test.py \

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""cachectl beside corscache-syncd and a real PostgreSQL: status, verify, invalidate, resync."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+from postgres import Cluster, sessions
+
+BUILD = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve()
+YES, NO, FAILED, MISUSED, ABSENT = 0, 1, 2, 64, 69
+DEADLINE_S = 60
+A, B = "https://a.example", "https://b.example"
+
+SEED = f"""
+INSERT INTO cors.policies (name, methods, credentials, max_age) VALUES ('api', '{{PUT,GET}}', true, 60), ('spare', '{{*}}', false, NULL);
+INSERT INTO cors.origins (realm, origin, policy, allow, expires_at) VALUES
+	('', '{A}', 'api', true, NULL), ('', '{B}', 'default', true, '2100-01-01T00:00:00.5Z'),
+	('', 'https://*.a.example', 'default', false, 'infinity'), ('ü', '*', 'default', true, NULL);
+INSERT INTO cors.origins (realm, origin) SELECT 'many', 'https://h' || i || '.example' FROM generate_series(1, 1000) i;
+"""
+ROWS = 1004
+
+
+def eventually(what, condition):
+	until = time.monotonic() + DEADLINE_S
+	while not condition():
+		if time.monotonic() > until:
+			raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+		time.sleep(0.01)
+
+
+class Beside(unittest.TestCase):
+	@classmethod
+	def setUpClass(cls):
+		cls.db = sessions("beside")
+
+	def setUp(self):
+		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cachectl."))
+		self.addCleanup(shutil.rmtree, self.dir)
+		self.conf = self.dir / "corscache.conf"
+		self.conf.write_text(f'table {{ path = "{self.dir}/table" }}\nsync {{ conninfo = "dbname=beside" poll_ms = 100 '
+		    f'control_socket = "{self.dir}/control.sock" }}\n')
+		self.db.ok("TRUNCATE cors.origins; DELETE FROM cors.policies WHERE name <> 'default'; " + SEED)
+		self.syncd = None
+		self.addCleanup(self.stop)
+		self.start()
+
+	def start(self):
+		with open(self.dir / "log", "ab") as log:
+			self.syncd = subprocess.Popen([BUILD / "corscache-syncd", "-c", self.conf], stdin=subprocess.DEVNULL, stderr=log)
+		eventually("healthy", lambda: self.run_("status").returncode == YES)
+
+	def stop(self):
+		if self.syncd:
+			self.syncd.send_signal(signal.SIGCONT)
+			self.syncd.terminate()
+			self.syncd.wait(DEADLINE_S)
+			self.syncd = None
+
+	def run_(self, *args, want=None):
+		done = subprocess.run([BUILD / "cachectl/cachectl", "-c", self.conf, *args], capture_output=True, text=True,
+		    stdin=subprocess.DEVNULL, timeout=DEADLINE_S)
+		if want is not None:
+			self.assertEqual(done.returncode, want, f"{args}: {done.stdout}{done.stderr}")
+		return done
+
+	def json(self, *args, want=YES):
+		return json.loads(self.run_("--json", *args, want=want).stdout)
+
+	def test_status_shows_the_session(self):
+		s = self.json("status")
+		self.assertTrue(s["healthy"] and s["table"]["ready"] and s["table"]["writer_alive"])
+		self.assertEqual((s["table"]["rows"], s["sync"]["writer_pid"], s["sync"]["connected"]), (ROWS, self.syncd.pid, 1))
+		self.assertRegex(s["table"]["source"], "dbname=beside")
+		eventually("listening", lambda: self.json("status")["sync"]["listening"] == 1)
+		self.stop()
+		self.assertIn("does not run", self.run_("status", want=NO).stdout)
+
+	def test_verify_of_equals(self):
+		v = self.json("verify")
+		self.assertEqual((v["rows"], v["table_rows"], v["ndifferences"], v["differences"]), (ROWS, ROWS, 0, []))
+		self.assertRegex(self.run_("verify", want=YES).stdout, "^equal: 1,004 rows")
+
+	def test_verify_under_changes_finds_nothing(self):
+		for i in range(5):
+			self.db.send(f"INSERT INTO cors.origins (realm, origin) SELECT 'run{i}', 'https://r' || i || '.example' FROM generate_series(1, 300) i")
+			self.assertEqual(self.json("verify")["differences"], [])
+			self.db.reply()
+
+	def test_verify_of_each_difference(self):
+		for sql, kind, key in (
+		    ("INSERT INTO cors.origins (origin) VALUES ('https://new.example')", "missing", "https://new.example"),
+		    (f"UPDATE cors.origins SET policy = 'spare' WHERE origin = '{A}'", "policy", A),
+		    (f"UPDATE cors.origins SET allow = false WHERE origin = '{A}'", "allow", A),
+		    (f"UPDATE cors.origins SET expires_at = '2100-01-01T00:00:01Z' WHERE origin = '{B}'", "expires_at", B),
+		    (f"DELETE FROM cors.origins WHERE origin = '{A}'", "extra", A),
+		    ("UPDATE cors.policies SET methods = '{PUT}' WHERE name = 'api'", "policy_contents", "api"),
+		    ("INSERT INTO cors.policies (name) VALUES ('unseen')", "policy_contents", "unseen"),
+		):
+			with self.subTest(sql):
+				self.syncd.send_signal(signal.SIGSTOP)
+				self.db.ok(sql)
+				v = self.json("verify", want=NO)
+				self.assertEqual([(d["kind"], d.get("origin", d.get("policy"))) for d in v["differences"]], [(kind, key)])
+				self.assertIn(key, self.run_("verify", want=NO).stdout)
+				self.syncd.send_signal(signal.SIGCONT)
+				eventually("applied", lambda: self.run_("verify").returncode == YES)
+
+	def test_verify_counts_what_is_left_out_and_held_apart(self):
+		self.stop()
+		self.run_("invalidate", A, want=YES)
+		self.db.ok("ALTER TABLE cors.origins DROP CONSTRAINT origin_is_valid; INSERT INTO cors.origins (origin) VALUES ('nonsense')")
+		try:
+			v = self.json("verify")
+			self.assertEqual((v["left_out"], v["held"], v["differences"]), (1, 1, []))
+		finally:
+			self.db.ok("DELETE FROM cors.origins WHERE origin = 'nonsense'; ALTER TABLE cors.origins ADD CONSTRAINT origin_is_valid "
+			    "CHECK (cors.accept_origin(origin))")
+
+	def test_verify_without_a_database_cannot_tell(self):
+		self.assertIn("database:", self.run_("-o", f"sync.conninfo=host={self.dir}", "verify", want=FAILED).stderr)
+
+	def test_the_daemon_invalidates_and_the_database_confirms(self):
+		self.assertEqual(self.json("invalidate", A), {"version": 1, "entries": 1, "dry_run": False, "by": "corscache-syncd"})
+		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)
+		self.assertEqual(self.json("invalidate", "--realm", "many")["entries"], 1000)
+		eventually("confirmed", lambda: self.json("status")["sync"]["held"] == 0)
+		self.run_("check", "https://h7.example", "--realm", "many", want=YES)
+		self.run_("invalidate", "--all", want=YES)
+		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)
+
+	def test_resync_loads_a_whole_table(self):
+		before = self.json("status")["sync"]["snapshots"]
+		self.assertEqual(self.json("resync"), {"version": 1, "asked": "resync"})
+		eventually("loaded", lambda: self.json("status")["sync"]["snapshots"] > before)
+		self.stop()
+		self.run_("resync", want=ABSENT)
+
+	def test_a_daemon_in_the_way(self):
+		file = self.dir / "x.jsonl"
+		file.write_text("")
+		self.run_("load", file, want=ABSENT)
+		self.run_("-o", f"sync.control_socket={self.dir}/none", "invalidate", A, want=FAILED)
+		self.run_("check", A, want=YES)
+
+	def test_no_daemon_leaves_revoking_to_us_until_the_next_one(self):
+		self.stop()
+		self.assertEqual(self.json("invalidate", A)["by"], "cachectl")
+		self.assertEqual(self.json("check", A, want=NO)["reason"], "invalidated")
+		self.start()
+		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)
+
+
+if __name__ == "__main__":
+	os.environ["PGDATABASE"] = "beside"
+	Cluster()
+	unittest.main()

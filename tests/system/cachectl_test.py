@@ -1,0 +1,498 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""cachectl without a daemon: every command, every exit status, what is printed; tables made by cachectl load."""
+
+import fcntl
+import glob
+import json
+import os
+import pathlib
+import pty
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+CACHECTL = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve() / "cachectl" / "cachectl"
+YES, NO, FAILED, MISUSED, ABSENT = 0, 1, 2, 64, 69
+DEADLINE_S = 60
+
+TABLE = r"""
+{"policy":"api","methods":["PUT","GET"],"headers":["Content-Type"],"expose_headers":["ETag"],"credentials":true,"max_age":600}
+{"origin":"https://app.example.com","policy":"api"}
+{"origin":"https://*.wild.example"}
+{"origin":"https://old.example.com","expires_at":"2020-01-01T00:00:00Z"}
+{"origin":"https://later.example.com","expires_at":"2100-01-01T02:00:00+02:00"}
+{"origin":"https://bad.wild.example","allow":false}
+
+{"realm":"shop","origin":"https://shop.example:8443"}
+{"realm":"\u00fcber 'x'","origin":"*"}
+"""
+ROWS = 7
+
+
+class Case(unittest.TestCase):
+	def setUp(self):
+		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cachectl."))
+		self.addCleanup(shutil.rmtree, self.dir)
+		self.table = self.dir / "table"
+
+	def run_(self, *args, stdin="", env=None, want=None):
+		"""With this case's table; nobody listens on its control socket."""
+		command = [CACHECTL, "--table", self.table, "-o", f"sync.control_socket={self.dir}/control.sock", *args]
+		done = subprocess.run([str(c) if not isinstance(c, bytes) else c for c in command], input=stdin.encode(),
+		    capture_output=True, timeout=DEADLINE_S, env={**os.environ, "TERM": "xterm", **(env or {})})
+		done.out, done.err = done.stdout.decode("ascii"), done.stderr.decode("ascii")
+		if want is not None:
+			self.assertEqual(done.returncode, want, f"{args}: {done.out}{done.err}")
+		return done
+
+	def json(self, *args, want=YES):
+		answer = json.loads(self.run_("--json", *args, want=want).out)
+		self.assertEqual(answer["version"], 1)
+		return answer
+
+	def rows(self, *args):
+		return [json.loads(line) for line in self.run_("list", "--json", *args, want=YES).out.splitlines()]
+
+	def load(self, text=TABLE, want=YES):
+		return self.run_("load", "-", stdin=text, want=want)
+
+
+class Usage(Case):
+	def test_help_lists_the_commands_and_explains_each(self):
+		overview = self.run_("help", want=YES).out
+		self.assertEqual(overview, self.run_("--help", want=YES).out)
+		commands = re.findall(r"^  ([a-z]+) ", overview, re.MULTILINE)
+		self.assertLessEqual({"status", "check", "list", "show", "stats", "invalidate", "resync", "verify", "load"},
+		    set(commands))
+		for name in set(commands) - {"help"}:
+			text = self.run_(name, "--help", want=YES).out
+			self.assertEqual(text, self.run_("help", name, want=YES).out)
+			self.assertLess(text.index("examples:"), text.index("usage:"))
+			self.assertIn(f"cachectl {name}" if name != "status" else "cachectl", text)
+
+	def test_a_typo_is_answered_with_the_nearest_command(self):
+		for typo, meant in (("chekc", "check"), ("lst", "list"), ("stat", "stat"), ("invalidat", "invalidate"),
+		    ("verfy", "verify"), ("shw", "show")):
+			self.assertIn(f"did you mean {meant}", self.run_(typo, want=MISUSED).err)
+		self.assertNotIn("did you mean", self.run_("frobnicate", want=MISUSED).err)
+		self.assertIn(r'"\x1b[1m\xff"', self.run_(b"\x1b[1m\xff", want=MISUSED).err)
+
+	def test_what_is_misused_is_64(self):
+		for args in (["--nope"], ["list", "--nope"], ["check"], ["check", "a", "b"], ["status", "x"], ["help", "nope"],
+		    ["check", "--actual", "--header", "x", "https://a.example"], ["invalidate"], ["show", "https://a.example/"],
+		    ["invalidate", "--all", "https://a.example"], ["invalidate", "https://a.example/x"], ["load"],
+		    ["-o", "nonsense", "status"], ["-o", "table.nope=1", "status"], ["-o", "sync.poll_ms=1", "status"],
+		    ["check", "--realm", "a\nb", "https://a.example"], ["check", "--realm", "r" * 256, "https://a.example"]):
+			self.assertNotEqual(self.run_(*args, want=MISUSED).err, "")
+
+	def test_a_bad_configuration_is_named(self):
+		file = self.dir / "x.conf"
+		file.write_text("sync {\n\tpoll_ms = soon\n}\n")
+		self.assertIn(f'{file}:2: sync.poll_ms: "soon"', self.run_("-c", file, "status", want=FAILED).err)
+
+	def test_version(self):
+		self.assertRegex(self.run_("--version", want=YES).out, r"^cachectl \d+\.\d+")
+
+
+class NoTable(Case):
+	def test_what_needs_a_table_cannot_tell(self):
+		for args in ([], ["status"], ["check", "https://a.example"], ["list"], ["show", "https://a.example"], ["verify"],
+		    ["invalidate", "https://a.example"], ["invalidate", "--all"], ["invalidate", "--all", "--dry-run"]):
+			done = self.run_(*args, want=FAILED)
+			self.assertIn(str(self.table), done.err)
+			self.assertEqual(done.out, "")
+		self.assertFalse(self.table.exists())
+
+	def test_counters_of_nobody_are_zero(self):
+		self.assertEqual(set(self.json("stats")["counters"].values()), {0})
+
+	def test_a_table_not_published_yet_is_no_answer(self):
+		self.load('{"origin":"no"}', want=FAILED)
+		self.assertFalse(self.json("status", want=NO)["table"]["ready"])
+		self.assertEqual(self.json("check", "https://a.example", want=FAILED)["reason"], "not-ready")
+		self.run_("list", want=FAILED)
+
+	def test_daemons_that_are_absent_are_69(self):
+		self.run_("resync", want=ABSENT)
+
+	def test_no_command_survives_only_by_luck(self):
+		"""Bytes of the files changed at random: an answer or an error, never a crash."""
+		rng = random.Random(7)
+		self.load()
+		good = {f: pathlib.Path(f).read_bytes() for f in glob.glob(f"{self.table}/**", recursive=True) if os.path.isfile(f)}
+		for _ in range(60):
+			for name, content in good.items():
+				data = bytearray(content)
+				for _ in range(rng.choice((1, 20, 2000)) if data else 0):
+					data[rng.randrange(len(data))] = rng.randrange(256)
+				pathlib.Path(name).write_bytes(data)
+			for args in (["status"], ["list"], ["list", "--policies"], ["check", "https://app.example.com"],
+			    ["show", "https://app.example.com"]):
+				self.assertIn(self.run_(*args).returncode, (YES, NO, FAILED), args)
+
+	def test_a_directory_of_something_else_is_refused(self):
+		(self.table / "v1").mkdir(parents=True)
+		for name in ("table", "ctl", "0"):
+			(self.table / "v1" / name).write_bytes(b"not a table" * 1000)
+		self.run_("status", want=FAILED)
+		self.run_("list", want=FAILED)
+
+
+class Load(Case):
+	def test_a_file_is_the_table(self):
+		self.assertIn(f"loaded {ROWS} rows", self.load().err)
+		rows = {(r["realm"], r["origin"]): r for r in self.rows()}
+		self.assertEqual(len(rows), ROWS)
+		self.assertEqual(rows["", "https://app.example.com"]["policy"], "api")
+		self.assertEqual(rows["", "https://later.example.com"]["expires_at"], "2100-01-01T00:00:00Z")
+		self.assertTrue(rows["", "https://old.example.com"]["expired"])
+		self.assertFalse(rows["", "https://bad.wild.example"]["allow"])
+		self.assertIn(("\u00fcber 'x'", "*"), rows)
+
+	def test_the_next_file_replaces_it_whole(self):
+		self.load()
+		file = self.dir / "next.jsonl"
+		file.write_text('{"origin":"https://only.example"}')
+		self.assertEqual(self.json("load", file)["rows"], 1)
+		self.assertEqual([r["origin"] for r in self.rows()], ["https://only.example"])
+		self.assertEqual(self.json("status")["table"]["source"], f"file {file}"[:127])
+
+	def test_the_default_policy_is_that_of_the_schema(self):
+		self.load("")
+		policy = json.loads(self.run_("list", "--policies", "--json", want=YES).out)
+		self.assertEqual((policy["policy"], policy["methods"], policy["headers"], policy["credentials"], policy["max_age"]),
+		    ("default", ["GET", "HEAD", "POST"], [], False, None))
+		self.load('{"policy":"default","methods":["PUT"]}')
+		self.assertIn("PUT", json.loads(self.run_("list", "--policies", "--json", want=YES).out)["methods"])
+
+	def test_what_the_database_would_refuse_is_refused_by_line(self):
+		secure = '{"policy":"p","credentials":true}\n'
+		insecure = '{"policy":"p","credentials":true,"insecure":true}\n'
+		for text, words in (
+		    ('{"origin":"https://a.example/"}', ("1:", "'https://a.example/'", "slash")),
+		    ('\n\n{"origin":"null"}', ("3:", "'null'")),
+		    ('{"origin":"https://a.example"}\n{"origin":"https://a.example"}', ("2:", "twice")),
+		    ('{"origin":"https://a.example","policy":"nope"}', ("1:", "'nope'")),
+		    ('{"origin":"https://a.example","polcy":"x"}', ("1:", "polcy")),
+		    ('{"origin":"https://a.example","allow":1}', ("1:", "allow")),
+		    ('{"origin":"https://a.example","expires_at":"tomorrow"}', ("1:", "'tomorrow'")),
+		    ('{"origin":"https://a.example","expires_at":"2026-12-31"}', ("1:", "2026-12-31")),
+		    ('{"origin":"https://a.example","expires_at":7}', ("1:", "expires_at")),
+		    ('{"origin":"https://a.example","realm":"a\\nb"}', ("1:", "realm")),
+		    ('{"origin":"https://\\u001b[1m"}', ("1:", r"\x1b[1m")),
+		    ('{"origin":1}', ("1:", "origin")),
+		    ('{"note":"x"}', ("1:", "neither")),
+		    ('[1]', ("1:", "object")),
+		    ('{"origin":', ("1:",)),
+		    ('{"origin":"https://a.example","origin":"https://b.example"}', ("1:", "uplicate")),
+		    ('{"policy":"p","methods":["TRACE"]}', ("1:", "'p'", "TRACE")),
+		    ('{"policy":"p","methods":"GET"}', ("1:", "methods")),
+		    ('{"policy":"p","headers":["a b"]}', ("1:", "'a b'")),
+		    ('{"policy":"p","max_age":86401}', ("1:", "max_age")),
+		    ('{"policy":"p","max_age":-1}', ("1:", "max_age")),
+		    ('{"policy":"p"}\n{"policy":"p"}', ("2:", "twice")),
+		    ('{"policy":"p","allow":true}', ("1:", "allow")),
+		    (secure + '{"origin":"*","policy":"p"}', ("2:", "'*'")),
+		    (insecure + '{"origin":"*","policy":"p"}', ("2:", "'*'")),
+		    (secure + '{"origin":"http://a.example","policy":"p"}', ("2:", "http")),
+		    (secure + '{"origin":"https://*.co.uk","policy":"p"}', ("2:", "public suffix")),
+		):
+			self.load()
+			done = self.load(text, want=FAILED)
+			for word in ("stdin:", *words):
+				self.assertIn(word, done.err, text)
+			self.assertEqual(len(self.rows()), ROWS, "the old table stays")
+
+	def test_what_the_database_would_take_is_taken(self):
+		self.load('{"policy":"p","credentials":true,"insecure":true}\n{"policy":"q","credentials":true}\n'
+		    '{"origin":"http://a.example","policy":"p"}\n{"origin":"https://*.co.uk","policy":"p"}\n'
+		    '{"origin":"http://localhost:*","policy":"q"}\n{"origin":"*","allow":false,"policy":"q"}\n')
+		self.assertEqual({r["origin"]: r["public_suffix"] for r in self.rows()},
+		    {"http://a.example": False, "https://*.co.uk": True, "http://localhost:*": False, "*": False})
+
+	def test_files_that_are_none(self):
+		self.assertIn("No such file", self.run_("load", self.dir / "nope", want=FAILED).err)
+		self.run_("load", self.dir, want=FAILED)
+
+	def test_it_refuses_beside_a_living_writer(self):
+		self.load()
+		reader, writer = os.pipe()
+		with subprocess.Popen([CACHECTL, "--table", self.table, "load", "-"], stdin=reader, stderr=subprocess.PIPE) as first:
+			try:
+				os.close(reader)
+				while not self.json("status", want=None)["table"]["writer_alive"]:
+					self.assertIsNone(first.poll())
+				self.load(want=ABSENT)
+				self.assertEqual(self.run_("invalidate", "--all").returncode, FAILED)
+			finally:
+				os.close(writer)
+				first.communicate(timeout=DEADLINE_S)
+		self.assertEqual(first.returncode, YES)
+
+
+class Check(Case):
+	def setUp(self):
+		super().setUp()
+		self.load()
+
+	def check(self, origin, *args, want=YES):
+		return self.json("check", origin, *args, want=want)
+
+	def test_an_allowed_preflight(self):
+		a = self.check("https://app.example.com", "--method", "PUT", "--header", "Content-Type")
+		self.assertEqual((a["class"], a["allowed"], a["reason"], a["row"], a["policy"], a["next"]),
+		    ("preflight", True, "allowed", "https://app.example.com", "api", None))
+		self.assertIn("Access-Control-Allow-Origin: https://app.example.com", a["headers"])
+		self.assertIn("Access-Control-Max-Age: 600", a["headers"])
+		text = self.run_("check", "https://app.example.com", "--preflight", want=YES).out
+		self.assertRegex(text, r"(?m)^  Access-Control-Allow-Credentials: true$")
+
+	def test_an_allowed_actual_request(self):
+		for args in ([], ["--actual", "--method", "DELETE"]):
+			a = self.check("https://x.y.wild.example", *args)
+			self.assertEqual((a["class"], a["row"]), ("actual", "https://*.wild.example"))
+		self.assertIn("Access-Control-Expose-Headers: etag", [h.lower().replace("access-control-expose-headers",
+		    "Access-Control-Expose-Headers") for h in self.check("https://app.example.com")["headers"]])
+
+	def test_each_refusal_says_why_and_what_to_do(self):
+		app = "https://app.example.com"
+		for origin, args, reason, row, following in (
+		    ("https://nope.example", [], "origin-unknown", None, "SELECT cors.allow('https://nope.example', '')"),
+		    (app, ["--realm", "it's"], "realm-unknown", None, f"SELECT cors.allow('{app}', 'it''s')"),
+		    ("https://old.example.com", [], "row-expired", None, "cors.allow"),
+		    ("https://bad.wild.example", [], "row-refuses", "https://bad.wild.example", "cors.allow"),
+		    (app, ["--method", "PATCH"], "method", app, "methods = methods || 'PATCH'::text WHERE name = 'api'"),
+		    (app, ["--method", "TRACE"], "method-forbidden", None, None),
+		    (app, ["--header", "x-foo"], "header", app, "headers = headers || 'x-foo'::text WHERE name = 'api'"),
+		    (app, ["--header", "a b"], "headers-malformed", None, None),
+		    (app, ["--header", "x" * 5000], "headers-too-long", None, None),
+		    ("null", [], "origin-null", None, None),
+		    ("https://app.example.com/", [], "origin-malformed", None, "slash"),
+		    ("", [], "not-cors", None, None),
+		):
+			a = self.check(origin, *args, want=NO)
+			self.assertEqual(a["reason"], reason)
+			self.assertFalse(a["allowed"])
+			if row is not None or reason in ("origin-unknown", "row-expired"):
+				self.assertEqual(a["row"], row, reason)
+			if following is not None:
+				self.assertIn(following, a["next"])
+
+	def test_rows_that_nearly_match_are_named(self):
+		for origin, args, row, why in (
+		    ("http://app.example.com", [], "https://app.example.com", "scheme"),
+		    ("https://app.example.com:8443", [], "https://app.example.com", "port"),
+		    ("https://www.app.example.com", [], "https://app.example.com", "www."),
+		    ("https://wild.example", [], "https://*.wild.example", "below"),
+		    ("https://old.example.com", [], "https://old.example.com", "expired"),
+		    ("https://shop.example:8443", [], "https://shop.example:8443", "another realm"),
+		):
+			near = self.check(origin, *args, want=NO)["near"]
+			self.assertIn((row, True), [(n["row"], why in n["why"]) for n in near])
+		self.assertEqual(self.check("https://nothing.test", want=NO)["near"], [])
+
+	def test_a_stale_table_refuses(self):
+		stale = ("-o", "responder.max_stale_s=1")
+		deadline = time.monotonic() + DEADLINE_S
+		while self.run_(*stale, "check", "https://app.example.com").returncode == YES:
+			self.assertLess(time.monotonic(), deadline)
+		self.assertEqual(self.check("https://app.example.com", *stale, want=NO)["reason"], "stale")
+		self.assertIn("max_stale_s", self.json("status", *stale, want=NO)["problems"][0])
+		self.check("https://app.example.com")
+
+	def test_strangers_bytes_are_escaped(self):
+		done = self.run_("check", b"https://a\x1b[31m\xff\\", want=NO)
+		self.assertIn(r"https://a\x1b[31m\xff" + "\\\\", done.out)
+		done = self.run_("--json", "check", b"https://a\x1b[31m\xff", want=NO)
+		self.assertEqual(json.loads(done.out)["origin"], "https://a\x1b[31m\ufffd")
+
+	def test_quiet_says_nothing_but_the_status(self):
+		for origin, want in (("https://app.example.com", YES), ("https://nope.example", NO)):
+			done = self.run_("-q", "check", origin, want=want)
+			self.assertEqual((done.out, done.err), ("", ""))
+
+
+class Reading(Case):
+	def setUp(self):
+		super().setUp()
+		self.load()
+
+	def test_list_takes_a_glob_and_a_realm(self):
+		self.assertEqual({r["origin"] for r in self.rows("*.wild.*")}, {"https://*.wild.example", "https://bad.wild.example"})
+		self.assertEqual([r["origin"] for r in self.rows("--realm", "shop")], ["https://shop.example:8443"])
+		self.assertEqual(self.rows("--realm", "nope"), [])
+		self.assertEqual(len(self.rows("--realm", "")), ROWS - 2)
+		text = self.run_("list", want=YES).out
+		self.assertEqual(len(text.splitlines()), ROWS)
+		self.assertIn(r"realm=\xc3\xbcber 'x'", text)
+		self.assertIn("policy api", self.run_("list", "--policies", "a*", want=YES).out)
+
+	def test_show_is_one_row_and_its_policy(self):
+		row = self.json("show", "https://app.example.com")
+		self.assertEqual(row["policy_contents"]["methods"], ["GET", "PUT"])
+		self.assertEqual(self.json("show", "*", "--realm", "\u00fcber 'x'")["origin"], "*")
+		self.assertIn("credentials    yes", self.run_("show", "https://app.example.com", want=YES).out)
+		self.run_("show", "https://x.wild.example", want=NO)
+		self.run_("show", "https://app.example.com", "--realm", "shop", want=NO)
+
+	def test_status_of_a_loaded_table_is_healthy(self):
+		s = self.json("status")
+		self.assertTrue(s["healthy"])
+		self.assertEqual((s["table"]["rows"], s["table"]["policies"], s["sync"]["snapshot_rows"]), (ROWS, 2, ROWS))
+		names = re.findall(r"STATUS\((\w+),", (SOURCE / "lib/status.def").read_text())
+		self.assertEqual(sorted(s["sync"]), sorted(n for n in names if n != "name"))
+		self.assertTrue(self.run_(want=YES).out.startswith("healthy\n"))
+
+	def test_stats_show_zeros_and_take_a_glob(self):
+		counters = self.json("stats")["counters"]
+		for name in re.findall(r"COUNTER\((\w+),", (SOURCE / "lib/counters.def").read_text()):
+			self.assertIn(name, {**counters, "name": 0})
+		self.assertEqual(set(self.json("stats", "preflights_*")["counters"]), {"preflights_allowed", "preflights_refused"})
+		self.assertRegex(self.run_("stats", "reason.origin-null", want=YES).out, r"^reason\.origin-null +0 ")
+		self.run_("stats", "nope", want=NO)
+
+	def test_colours_only_where_the_terminal_wants_them(self):
+		def on_terminal(*args, **env):
+			master, slave = pty.openpty()
+			done = subprocess.run([CACHECTL, "--table", self.table, *args], stdout=slave, timeout=DEADLINE_S,
+			    env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **env})
+			os.close(slave)
+			fcntl.fcntl(master, fcntl.F_SETFL, os.O_NONBLOCK)
+			text = os.read(master, 65536)
+			os.close(master)
+			self.assertEqual(done.returncode, YES)
+			return b"\x1b[" in text
+		self.assertTrue(on_terminal("status"))
+		self.assertFalse(on_terminal("status", NO_COLOR="1"))
+		self.assertFalse(on_terminal("status", TERM="dumb"))
+		self.assertFalse(on_terminal("status", "--no-color"))
+		self.assertNotIn("\x1b", self.run_("status").out)
+
+	def test_a_hundred_thousand_rows_stream(self):
+		n = 100000
+		self.load("".join(f'{{"origin":"https://h{i}.t{i % 97}.example"}}\n' for i in range(n)))
+		with subprocess.Popen([CACHECTL, "--table", self.table, "list", "--json"], stdout=subprocess.PIPE) as listing:
+			seen, peak = set(), 0
+			for line in listing.stdout:
+				row = json.loads(line)
+				self.assertEqual(row["version"], 1)
+				seen.add(row["origin"])
+				if len(seen) == n // 2:
+					peak = int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{listing.pid}/status").read_text())[1])
+		self.assertEqual((listing.returncode, len(seen)), (YES, n))
+		if b"__asan_init" not in CACHECTL.read_bytes():		# which keeps what is freed
+			self.assertLess(peak, 64 * 1024, "kB: it holds the listing instead of streaming it")
+
+	def test_a_full_disk_is_an_error(self):
+		with open("/dev/full", "wb") as full:
+			done = subprocess.run([CACHECTL, "--table", self.table, "list"], stdout=full, stderr=subprocess.PIPE,
+			    timeout=DEADLINE_S)
+		self.assertEqual(done.returncode, FAILED)
+		self.assertIn(b"No space left", done.stderr)
+
+
+class Invalidate(Case):
+	def setUp(self):
+		super().setUp()
+		self.load()
+
+	def allowed(self, origin, *args):
+		return self.run_("check", origin, *args).returncode == YES
+
+	def test_without_a_daemon_it_is_done_right_here(self):
+		done = self.run_("invalidate", "https://app.example.com", "https://x.wild.example", want=YES)
+		self.assertRegex(done.out, "refused 2 entries, by cachectl itself")
+		self.assertEqual(self.json("check", "https://app.example.com", want=NO)["reason"], "invalidated")
+		self.assertFalse(self.allowed("https://x.wild.example"))	# it has no row of its own
+		self.assertTrue(self.allowed("https://y.wild.example"))
+		self.assertTrue(self.json("show", "https://app.example.com")["held"])
+		self.assertEqual(self.json("status")["sync"]["invalidations"], 2)
+
+	def test_a_pattern_and_a_realm(self):
+		self.assertEqual(self.json("invalidate", "https://*.wild.example"), {"version": 1, "entries": 1, "dry_run": False, "by": "cachectl"})
+		self.assertFalse(self.allowed("https://y.wild.example"))
+		self.assertTrue(self.allowed("https://shop.example:8443", "--realm", "shop"))
+		self.assertEqual(self.json("invalidate", "--realm", "shop")["entries"], 1)
+		self.assertFalse(self.allowed("https://shop.example:8443", "--realm", "shop"))
+		self.assertTrue(self.allowed("https://app.example.com"))
+
+	def test_everything_until_the_next_table(self):
+		self.run_("invalidate", "--all", want=YES)
+		self.assertFalse(self.allowed("https://app.example.com"))
+		self.assertFalse(self.json("status", want=NO)["healthy"])
+		self.load()
+		self.assertTrue(self.allowed("https://app.example.com"))
+
+	def test_a_dry_run_changes_nothing(self):
+		for args, entries in ((["https://app.example.com", "https://nope.example"], 1), (["--realm", "shop"], 1), (["--all"], ROWS)):
+			answer = self.json("invalidate", "--dry-run", *args)
+			self.assertEqual((answer["entries"], answer["dry_run"]), (entries, True))
+		self.assertTrue(self.allowed("https://app.example.com"))
+		self.assertEqual(self.json("status")["sync"]["invalidations"], 0)
+
+	def test_all_is_asked_about_on_a_terminal(self):
+		for typed, want, allowed in ((b"n\n", NO, True), (b"\n", NO, True), (b"yes\n", YES, False)):
+			master, slave = pty.openpty()
+			os.write(master, typed)
+			done = subprocess.run([CACHECTL, "--table", self.table, "-o", f"sync.control_socket={self.dir}/none", "invalidate",
+			    "--all"], stdin=slave, capture_output=True, timeout=DEADLINE_S)
+			os.close(slave)
+			os.close(master)
+			self.assertIn(b"[y/N]", done.stderr)
+			self.assertEqual((done.returncode, self.allowed("https://app.example.com")), (want, allowed))
+		self.load()
+		self.run_("invalidate", "--all", "--yes", want=YES)
+
+
+class Words(Case):
+	def test_the_sample_file_is_the_settings(self):
+		sample = self.run_("config", "--sample", want=YES).out
+		self.assertEqual(sample, (SOURCE / "packaging/corscache.conf").read_text(),
+		    "run: cachectl config --sample > packaging/corscache.conf")
+
+	def test_the_sample_file_is_accepted_also_without_its_comments(self):
+		file = self.dir / "x.conf"
+		sample = self.run_("config", "--sample").out
+		for text in (sample, re.sub(r"(?m)^\t#(\w+ = )", r"\t\1", sample)):
+			file.write_text(text)
+			done = self.run_("-c", file, "status", want=FAILED)
+			self.assertIn("no table", done.err)
+
+	def test_the_manual_has_every_setting_and_its_default(self):
+		page = (SOURCE / "doc/man/corscache.conf.5").read_text()
+		section = None
+		for line in self.run_("config", "--sample").out.splitlines():
+			if line.endswith(" {"):
+				section = line.split()[0]
+			elif match := re.fullmatch(r"\t#(\w+) = (.*)", line):
+				default = match[2].replace('"', "") or "empty"
+				self.assertRegex(page, rf"(?m)^\.It Cm {section}\.{match[1]}\b.*\n(?:.*\n)*?Default: {re.escape(default)}\b",
+				    f"{section}.{match[1]} = {default}")
+
+	def test_the_manuals_are_clean(self):
+		if not shutil.which("mandoc"):
+			self.skipTest("mandoc is not installed")
+		pages = sorted((SOURCE / "doc/man").iterdir())
+		done = subprocess.run(["mandoc", "-T", "lint", *pages], capture_output=True, text=True, timeout=DEADLINE_S)
+		# Our own pages refer to each other before they are installed.
+		said = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
+		self.assertEqual(said, [])
+
+	def test_the_manual_has_every_command_and_option(self):
+		page = (SOURCE / "doc/man/cachectl.1").read_text()
+		for name in re.findall(r"^  ([a-z]+) ", self.run_("help").out, re.MULTILINE):
+			self.assertRegex(page, rf"(?m)^\.It Cm {name}\b", name)
+			for flag in re.findall(r"--([a-z-]+)", self.run_("help", name).out.split("options:")[-1]):
+				self.assertIn(f"Fl -{flag}", page, f"{name} --{flag}")
+
+
+if __name__ == "__main__":
+	unittest.main()
