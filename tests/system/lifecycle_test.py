@@ -242,6 +242,9 @@ class Restarts(unittest.TestCase):
 
 
 class SyncdAway(unittest.TestCase):
+	def tearDown(self):
+		harness.stack.command("restart", "syncd")
+
 	def test_answers_go_on_and_revoking_works(self):
 		harness.stack.command("stop", "syncd")
 		sql("INSERT INTO cors.origins (origin) VALUES ('https://meanwhile.example')")
