@@ -1,2 +1,3 @@
 # doc
-dist_man_MANS += doc/man/cachectl.1 doc/man/corscache.conf.5
+dist_man_MANS += doc/man/cachectl.1 doc/man/corscache.conf.5 \
+	doc/man/corscache-responder.8 doc/man/corscache-syncd.8
