@@ -327,15 +327,26 @@ worker_woken(struct worker *w)
 		worker_stop(w);
 }
 
+/*
+ * The wake-up comes last: it may close connections that others of these events
+ * still speak of.
+ */
 static void
-worker_event(struct worker *w, const struct epoll_event *event)
+worker_turn(struct worker *w, const struct epoll_event *events, int n)
 {
-	if (event->data.ptr == w)
+	bool is_woken = false;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		if (events[i].data.ptr == w)
+			is_woken = true;
+		else if (events[i].data.ptr == w->server)
+			accept_one(w);
+		else
+			connection_ready(w, events[i].data.ptr, events[i].events);
+	}
+	if (is_woken)
 		worker_woken(w);
-	else if (event->data.ptr == w->server)
-		accept_one(w);
-	else
-		connection_ready(w, event->data.ptr, event->events);
 }
 
 /* What is due by the clock; returns the milliseconds until something is again. */
@@ -371,12 +382,9 @@ worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct epoll_event events[EVENTS_PER_TURN];
-	int n, i;
 
 	while (!worker_is_done(w)) {
-		n = epoll_wait(w->epoll, events, EVENTS_PER_TURN, worker_tick(w));
-		for (i = 0; i < n; i++)
-			worker_event(w, &events[i]);
+		worker_turn(w, events, epoll_wait(w->epoll, events, EVENTS_PER_TURN, worker_tick(w)));
 		atomic_store_explicit(&w->has_turned, true, memory_order_relaxed);
 	}
 	return NULL;
