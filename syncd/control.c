@@ -169,11 +169,16 @@ drop(struct client *c)
 	c->fd = -1;
 }
 
-/* Replies fit the socket's buffer; a client that does not take its own is not waited for. */
+/*
+ * Replies fit the socket's buffer; a client that does not take its own is not
+ * waited for. Bytes left unread would make close(2) a reset and lose the reply.
+ */
 static void
 answer(struct client *c, const char *reply)
 {
 	(void)!send(c->fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (unsigned i = 0; i < 4 && recv(c->fd, c->line, sizeof c->line, MSG_DONTWAIT) > 0; i++)
+		;
 	drop(c);
 }
 

@@ -205,10 +205,13 @@ static void	 prepare_done(void *arg, const PGresult *r);
 
 #define CHECK	"SELECT cors.home(), cors.problem()"
 
-/* What a session needs, where the server knows the setting. */
+/*
+ * What a session needs, where the server knows the setting. A backend that waits
+ * for somebody's lock must not outlive our patience: they would pile up.
+ */
 static const char settings_sql[] =
-    "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),"
-    " ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'),"
+    "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '%d'),"
+    " ('client_connection_check_interval', '5s'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'),"
     " ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_read_only', 'on'),"
     " ('search_path', 'pg_catalog')) wanted (name, value) JOIN pg_catalog.pg_settings USING (name)";
 
@@ -322,13 +325,15 @@ static void
 hello_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
+	char sql[1024];
 
 	if (!expect(f, r, PGRES_TUPLES_OK, "greet"))
 		return;
 	set_pooled(f, atoi(PQgetvalue(r, 0, 0)) != pg_backend(f->pg));
 	f->in_recovery = PQgetvalue(r, 0, 1)[0] == 't';
 	writer_set(f->w, STATUS_in_recovery, f->in_recovery);
-	pg_ask(f->pg, settings_done, f->is_pooled ? "SELECT 1" : settings_sql);
+	snprintf(sql, sizeof sql, settings_sql, f->config->sync_deadline_ms * 3 / 4);
+	pg_ask(f->pg, settings_done, f->is_pooled ? "SELECT 1" : sql);
 }
 
 static void
@@ -602,10 +607,8 @@ use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
 		return DELTA_UNUSED;
 	}
 	say(f, PROBLEM_WRITE, "");
-	if (sink_wants_load(f->sink))
-		want_load(f, "a policy is good again");
-	if (is_partial) {
-		want_load(f, "a bulk change");
+	if (sink_wants_load(f->sink) || is_partial) {
+		want_load(f, is_partial ? "a bulk change" : "a policy is good again");
 		return DELTA_NOT_ENOUGH;
 	}
 	position_fini(&f->at);

@@ -34,7 +34,7 @@ print_policy(const struct policy *p, void *arg)
 {
 	(void)arg;
 	printf("%.*s\t%s%.*s\t%s%.*s\t%.*s\t%d\t%d\t%d\n", (int)p->name.len, p->name.at,
-	    p->any_method ? "*" : "", (int)p->methods.len, p->methods.at, p->any_header ? "*" : "",
+	    p->any_method ? "*," : "", (int)p->methods.len, p->methods.at, p->any_header ? "*," : "",
 	    (int)p->headers.len, p->headers.at, (int)p->expose.len, p->expose.at, p->credentials, p->insecure, p->max_age);
 	return 0;
 }
