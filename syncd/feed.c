@@ -36,7 +36,7 @@ struct position {
 	bool		 in_recovery;	/* taken on a standby, whose snapshots list nothing in progress */
 };
 
-enum problem { PROBLEM_SESSION, PROBLEM_WRITE, PROBLEM_DATABASE, PROBLEM_COUNT };
+enum problem { PROBLEM_SESSION, PROBLEM_LOAD, PROBLEM_DELTA, PROBLEM_DATABASE, PROBLEM_COUNT };
 
 struct feed {
 	struct writer		*w;
@@ -117,13 +117,13 @@ say(struct feed *f, enum problem which, const char *text)
 
 /* The table could not be written: it and the position stay as they are. */
 static void
-say_write_error(struct feed *f, int error)
+say_write_error(struct feed *f, enum problem which, int error)
 {
 	char text[256];
 
-	snprintf(text, sizeof text, "cannot write the table: %s", error == -ENOMEM ? "out of memory" : sink_strerror(f->sink));
+	snprintf(text, sizeof text, "cannot write the table in %.150s: %s", f->config->table_path, strerror(-error));
 	writer_add(f->w, STATUS_write_errors, 1);
-	say(f, PROBLEM_WRITE, text);
+	say(f, which, text);
 }
 
 /* ---- positions ---- */
@@ -603,10 +603,10 @@ use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
 		return DELTA_FAILED;
 	}
 	if (error != 0) {
-		say_write_error(f, error);
+		say_write_error(f, PROBLEM_DELTA, error);
 		return DELTA_UNUSED;
 	}
-	say(f, PROBLEM_WRITE, "");
+	say(f, PROBLEM_DELTA, "");
 	if (sink_wants_load(f->sink) || is_partial) {
 		want_load(f, is_partial ? "a bulk change" : "a policy is good again");
 		return DELTA_NOT_ENOUGH;
@@ -732,7 +732,7 @@ give_up_load(struct feed *f, int error)
 		senseless(f, "load");
 		return;
 	}
-	say_write_error(f, error);
+	say_write_error(f, PROBLEM_LOAD, error);
 	session_over(f);
 	pg_restart(f->pg);
 	f->load_due = f->now + RETRY_WRITE_MS;
@@ -871,7 +871,8 @@ finish_load(struct feed *f)
 	writer_set(f->w, STATUS_snapshot_at, clock_ms(CLOCK_REALTIME));
 	writer_set(f->w, STATUS_snapshot_ms, ms);
 	writer_set(f->w, STATUS_snapshot_rows, (int64_t)rows);
-	say(f, PROBLEM_WRITE, "");
+	say(f, PROBLEM_LOAD, "");
+	say(f, PROBLEM_DELTA, "");
 	log_notice("sync: loaded rows=%" PRIu64 " ms=%" PRId64 " left_out=%" PRId64, rows, ms,
 	    writer_get(f->w, STATUS_left_out));
 }

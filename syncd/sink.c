@@ -112,12 +112,6 @@ sink_close(struct sink **sp)
 	*sp = NULL;
 }
 
-const char *
-sink_strerror(const struct sink *s)
-{
-	return writer_strerror(s->w);
-}
-
 static void
 count_held(struct sink *s)
 {

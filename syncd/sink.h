@@ -14,8 +14,8 @@
  * only until the call returns, for a delta until sink_delta_apply() does.
  *
  * Calls return 0 or -errno. -EBADMSG: not the columns that were asked for.
- * Other failures are the table's (sink_strerror) and leave it in a state from
- * which the same delta can be applied again.
+ * Other failures are the table's and leave it in a state from which the same
+ * delta can be applied again.
  */
 #ifndef SINK_H
 #define SINK_H
@@ -36,7 +36,6 @@ struct sink;
 /* dir: table.path, for the audit's reader; it must outlive the sink. */
 int	 sink_open(struct sink **s, struct writer *w, const char *dir);
 void	 sink_close(struct sink **s);
-const char *sink_strerror(const struct sink *s);
 
 /*
  * A whole table: begin, all policies, all rows, commit (or abort). rows: an

@@ -30,3 +30,7 @@ check_PROGRAMS += tests/system/table_tool
 tests_system_table_tool_LDADD = lib/libcorscache.a
 check_PROGRAMS += tests/system/table_make
 tests_system_table_make_LDADD = lib/libcorscache.a
+
+# corscache-syncd; table_tool shows it the shared table
+TESTS += tests/system/syncd_test.py
+EXTRA_DIST += tests/system/syncd_test.py
