@@ -97,3 +97,21 @@ tests_unit_check_damage_LDFLAGS = -Wl,--wrap=mmap
 tests_unit_check_damage_LDADD = $(unit_libs)
 TESTS += tests/unit/arrows.py
 EXTRA_DIST += tests/unit/arrows.py
+
+check_PROGRAMS += tests/unit/check_counters
+TESTS += tests/unit/check_counters
+tests_unit_check_counters_SOURCES = tests/unit/check_counters.c tests/unit/run.h
+tests_unit_check_counters_CFLAGS = $(unit_cflags)
+tests_unit_check_counters_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_request
+TESTS += tests/unit/check_request
+tests_unit_check_request_SOURCES = tests/unit/check_request.c responder/request.c responder/request.h tests/unit/run.h
+tests_unit_check_request_CFLAGS = $(unit_cflags)
+tests_unit_check_request_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_fcgi
+TESTS += tests/unit/check_fcgi
+tests_unit_check_fcgi_SOURCES = tests/unit/check_fcgi.c tests/unit/run.h
+tests_unit_check_fcgi_CFLAGS = $(unit_cflags) $(FCGI_CFLAGS)
+tests_unit_check_fcgi_LDADD = $(CHECK_LIBS) $(FCGI_LIBS)
