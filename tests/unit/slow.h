@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-void	 slow(void);
+void	 slow(void);	/* never inlined: knows its caller */
 
 #undef atomic_load_explicit
 #undef atomic_store_explicit

@@ -52,6 +52,7 @@ struct world {
 	_Atomic uint64_t operations, commits, recoveries, lookups, rows, refused_meanwhile, errors, restless, unchecked;
 	_Atomic uint64_t violations;
 	char		 first[1024];	/* violation, in words */
+	_Atomic unsigned hot;		/* the group that the writer is at */
 	_Atomic int	 stop;
 	volatile int	 slow;	/* not atomic: slow() is what atomics call */
 };
@@ -76,20 +77,33 @@ static const struct query {
 };
 #define NQUERIES	4
 
-void
+/*
+ * One place at a time, taken at random from those that a process passes,
+ * holds it up whenever it is there: all others stay quick meanwhile.
+ */
+void __attribute__((noinline))
 slow(void)
 {
 	static _Thread_local uint64_t state;
+	static _Thread_local unsigned skip, times;
+	static _Thread_local void *place;
+	void *here = __builtin_return_address(0);
 
 	if (world == NULL || !world->slow)
 		return;
 	if (state == 0)
 		state = seed ^ (uint64_t)getpid() << 32;
-	uint64_t random = next_random(&state);
-	if (random % 1024 == 0)
-		usleep((useconds_t)(random >> 40) % 200);
-	else if (random % 128 == 0)
-		sched_yield();
+	if (times == 0) {
+		if (skip-- > 0)
+			return;
+		place = here;
+		times = 1 + below(&state, 30);
+		skip = below(&state, 300);
+	}
+	if (here == place) {
+		times--;
+		usleep(below(&state, 150));
+	}
 }
 
 /* ---- what a version says ---- */
@@ -317,7 +331,8 @@ recover(struct writer *w, uint64_t *random)
 static void
 operate(struct writer *w, uint64_t *random)
 {
-	unsigned what = below(random, 6000), g = below(random, total);
+	unsigned single = ngroups[STICKY] + ngroups[TOGGLE], what = below(random, 6000);
+	unsigned g = below(random, 2) ? below(random, single) : single + below(random, total - single);
 	uint64_t version = atomic_load(&world->groups[g].done);
 
 	if (atomic_load(&world->all.attempted) % 2 != 0) {	/* held: only a whole table may follow */
@@ -330,6 +345,7 @@ operate(struct writer *w, uint64_t *random)
 	} else if (what == 1) {
 		commit(w, random);
 	} else {
+		atomic_store(&world->hot, g);
 		attempt(&world->groups[g]);
 		check_error(apply(writer_table(w), g, version, version + 1), "apply");
 		finish(&world->groups[g]);
@@ -475,7 +491,7 @@ reader_main(uint64_t random)
 		_exit(1);
 	while (!atomic_load(&world->stop)) {
 		for (int i = 0; i < 256; i++)
-			look_up(r, below(&random, total), below(&random, NQUERIES));
+			look_up(r, below(&random, 2) ? atomic_load(&world->hot) : below(&random, total), below(&random, NQUERIES));
 		if (below(&random, 50) == 0) {
 			reader_close(&r);
 			r = open_reader(base);
