@@ -305,10 +305,10 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	c = &r->cache[off / 8 % CACHED_POLICIES];
 	if (c->off == off && c->handle == handle)
 		return &c->policy;
-	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
 	*error = true;
-	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof *b)
+	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
 		return NULL;
+	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
 	uint32_t len = b->len;
 	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle ||
 	    b->sum != siphash13(r->geometry.k0, r->geometry.k1, (uint64_t)handle << 32 | len, b->bytes, len) ||
@@ -771,9 +771,9 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 		if (i >= s->groups * 8)
 			break;
 		uint64_t off = atomic_load_explicit(&s->slots[i], memory_order_acquire);
-		const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
-		if (off == 0 || off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof *b)
+		if (off == 0 || off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
 			continue;
+		const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
 		uint32_t len = b->len;
 		if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b)
 			continue;

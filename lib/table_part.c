@@ -5,6 +5,7 @@
 
 #define FULL_NUMERATOR		4	/* a new generation is built 4/5 full ... */
 #define FULL_DENOMINATOR	5
+#define ARENA_START		8	/* offset 0 means empty */
 #define ARENA_STEP		65536	/* bytes reserved at a time */
 #define PUT_TRIES		8	/* generations built for one row before giving up */
 
@@ -56,7 +57,7 @@ part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 	h->arena = arena;
 	h->size = p->map.len;
 	h->shard = number;
-	atomic_store_explicit(&h->tail, 8, memory_order_relaxed);	/* offset 0 means empty */
+	atomic_store_explicit(&h->tail, ARENA_START, memory_order_relaxed);
 	atomic_store_explicit(&h->reserved, reserve, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	h->magic = SEGMENT_MAGIC;
@@ -105,8 +106,9 @@ is_sane(const struct shard *s)
 {
 	const struct segment_head *h = shard_head(s);
 	uint64_t reserved = atomic_load_explicit(&h->reserved, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&h->tail, memory_order_relaxed);
 
-	return reserved <= s->arena_len && atomic_load_explicit(&h->tail, memory_order_relaxed) <= reserved &&
+	return reserved <= s->arena_len && tail >= ARENA_START && tail <= reserved &&
 	    atomic_load_explicit(&h->used, memory_order_relaxed) <= s->groups * 8;
 }
 

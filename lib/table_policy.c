@@ -82,10 +82,12 @@ table_policy_block(const struct table *t, uint32_t handle)
 	const struct table_part *p = &t->policies;
 	uint64_t off = handle < p->shard.groups * 8 ?
 	    atomic_load_explicit(&p->shard.slots[handle], memory_order_relaxed) : 0;
-	struct policy_block *b = (struct policy_block *)(void *)(p->shard.arena + off);
+	struct policy_block *b;
 
-	if (off == 0 || off % 8 != 0 || off > p->shard.arena_len || p->shard.arena_len - off < sizeof *b ||
-	    b->len > POLICY_MAX || b->len > p->shard.arena_len - off - sizeof *b || b->handle != handle ||
+	if (off == 0 || off % 8 != 0 || off > p->shard.arena_len || p->shard.arena_len - off < sizeof *b)
+		return NULL;
+	b = (struct policy_block *)(void *)(p->shard.arena + off);
+	if (b->len > POLICY_MAX || b->len > p->shard.arena_len - off - sizeof *b || b->handle != handle ||
 	    b->sum != block_sum(t->root, b))
 		return NULL;
 	return b;
