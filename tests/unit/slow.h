@@ -18,13 +18,13 @@ void	 slow(void);	/* never inlined: knows its caller */
 #undef atomic_fetch_and_explicit
 #ifdef __clang__
 #define atomic_load_explicit(p, order)		(slow(), __c11_atomic_load(p, order))
-#define atomic_store_explicit(p, v, order)	(slow(), __c11_atomic_store(p, v, order))
+#define atomic_store_explicit(p, v, order)	(slow(), __c11_atomic_store(p, v, order), slow())
 #define atomic_fetch_add_explicit(p, v, order)	(slow(), __c11_atomic_fetch_add(p, v, order))
 #define atomic_fetch_sub_explicit(p, v, order)	(slow(), __c11_atomic_fetch_sub(p, v, order))
 #define atomic_fetch_and_explicit(p, v, order)	(slow(), __c11_atomic_fetch_and(p, v, order))
 #else
 #define atomic_load_explicit(p, order)		(slow(), __atomic_load_n(p, order))
-#define atomic_store_explicit(p, v, order)	(slow(), __atomic_store_n(p, v, order))
+#define atomic_store_explicit(p, v, order)	(slow(), __atomic_store_n(p, v, order), slow())
 #define atomic_fetch_add_explicit(p, v, order)	(slow(), __atomic_fetch_add(p, v, order))
 #define atomic_fetch_sub_explicit(p, v, order)	(slow(), __atomic_fetch_sub(p, v, order))
 #define atomic_fetch_and_explicit(p, v, order)	(slow(), __atomic_fetch_and(p, v, order))

@@ -39,6 +39,7 @@ enum kind {
 #define MAX_GROUPS	1200
 #define NRULES		5
 #define NPOLICIES	8
+#define MAX_PLACES	4096
 #define MAX_VERSIONS	4000	/* a reader that slept longer than that is not checked */
 
 struct group {
@@ -54,6 +55,7 @@ struct world {
 	char		 first[1024];	/* violation, in words */
 	_Atomic unsigned hot;		/* the group that the writer is at */
 	_Atomic int	 stop;
+	volatile bool	 places[MAX_PLACES];
 	volatile int	 slow;	/* not atomic: slow() is what atomics call */
 };
 
@@ -77,32 +79,42 @@ static const struct query {
 };
 #define NQUERIES	4
 
+static _Thread_local bool may_die;	/* the writer, once it has taken over */
+
+static unsigned
+place_number(void *here)
+{
+	return (unsigned)((uint64_t)(uintptr_t)here * 0x9e3779b97f4a7c15u >> 32) % MAX_PLACES;
+}
+
 /*
- * One place at a time, taken at random from those that a process passes,
- * holds it up whenever it is there: all others stay quick meanwhile.
+ * One place at a time, any of those that some process has passed, holds a
+ * process up whenever it is there, or ends the writer; all others stay quick.
  */
 void __attribute__((noinline))
 slow(void)
 {
 	static _Thread_local uint64_t state;
-	static _Thread_local unsigned skip, times;
-	static _Thread_local void *place;
-	void *here = __builtin_return_address(0);
+	static _Thread_local unsigned patience, place;
+	unsigned here;
 
 	if (world == NULL || !world->slow)
 		return;
+	here = place_number(__builtin_return_address(0));
+	world->places[here] = true;
 	if (state == 0)
 		state = seed ^ (uint64_t)getpid() << 32;
-	if (times == 0) {
-		if (skip-- > 0)
-			return;
-		place = here;
-		times = 1 + below(&state, 30);
-		skip = below(&state, 300);
+	if (patience == 0 || --patience == 0) {
+		do
+			place = below(&state, MAX_PLACES);
+		while (!world->places[place]);
+		patience = 1 + below(&state, 4000);
 	}
 	if (here == place) {
-		times--;
+		patience -= patience / 16;
 		usleep(below(&state, 150));
+		if (may_die && below(&state, 8) == 0)
+			kill(getpid(), SIGKILL);
 	}
 }
 
@@ -331,7 +343,7 @@ recover(struct writer *w, uint64_t *random)
 static void
 operate(struct writer *w, uint64_t *random)
 {
-	unsigned single = ngroups[STICKY] + ngroups[TOGGLE], what = below(random, 6000);
+	unsigned single = ngroups[STICKY] + ngroups[TOGGLE], what = below(random, 3000);
 	unsigned g = below(random, 2) ? below(random, single) : single + below(random, total - single);
 	uint64_t version = atomic_load(&world->groups[g].done);
 
@@ -368,6 +380,7 @@ writer_main(uint64_t random)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	struct writer *w = take_over(&random);
 
+	may_die = true;
 	for (unsigned n = 0; !atomic_load(&world->stop); n++) {
 		operate(w, &random);
 		if (n % 16 == 0)
@@ -492,7 +505,7 @@ reader_main(uint64_t random)
 	while (!atomic_load(&world->stop)) {
 		for (int i = 0; i < 256; i++)
 			look_up(r, below(&random, 2) ? atomic_load(&world->hot) : below(&random, total), below(&random, NQUERIES));
-		if (below(&random, 50) == 0) {
+		if (below(&random, 10) == 0) {
 			reader_close(&r);
 			r = open_reader(base);
 		}
