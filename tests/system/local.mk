@@ -28,8 +28,6 @@ TESTS += tests/system/sql_test.py
 EXTRA_DIST += tests/system/sql_test.py tests/system/postgres.py tests/system/origins.py
 check_PROGRAMS += tests/system/table_tool
 tests_system_table_tool_LDADD = lib/libcorscache.a
-check_PROGRAMS += tests/system/table_make
-tests_system_table_make_LDADD = lib/libcorscache.a
 
 # corscache-syncd; table_tool shows it the shared table
 TESTS += tests/system/syncd_test.py
