@@ -115,3 +115,9 @@ TESTS += tests/unit/check_fcgi
 tests_unit_check_fcgi_SOURCES = tests/unit/check_fcgi.c tests/unit/run.h
 tests_unit_check_fcgi_CFLAGS = $(unit_cflags) $(FCGI_CFLAGS)
 tests_unit_check_fcgi_LDADD = $(CHECK_LIBS) $(FCGI_LIBS)
+check_PROGRAMS += tests/unit/check_wire
+TESTS += tests/unit/check_wire
+tests_unit_check_wire_SOURCES = tests/unit/check_wire.c tests/unit/run.h \
+	syncd/wire.c syncd/wire.h syncd/keyset.c syncd/keyset.h
+tests_unit_check_wire_CFLAGS = $(unit_cflags)
+tests_unit_check_wire_LDADD = $(unit_libs)
