@@ -45,7 +45,8 @@ static const char usage_text[] =
     "\n"
     "Runs in the foreground. SIGHUP reads the settings again, SIGTERM ends it; the\n"
     "table stays. Exit status: 0, 64 usage, 69 the control socket is in use,\n"
-    "73 the table cannot be created, 75 another process writes it, 78 settings.\n";
+    "73 the table cannot be created, 74 its directory was removed, 75 another process\n"
+    "writes it, 78 settings.\n";
 
 struct daemon {
 	const char		*file;
@@ -62,6 +63,7 @@ struct daemon {
 	bool			 is_ready;	/* systemd was told */
 	bool			 is_stopping;
 	bool			 tick_failed;
+	int			 status;	/* to exit with */
 };
 
 static int64_t
@@ -221,6 +223,10 @@ tick(struct daemon *d, int64_t now)
 		error = writer_tick(d->w);
 		if (error != 0 && !d->tick_failed)
 			log_err("table: %s", writer_strerror(d->w));
+		if (error == -ESTALE) {		/* nobody sees what is written here any more */
+			d->status = EX_IOERR;
+			d->is_stopping = true;
+		}
 		d->tick_failed = error != 0;
 		d->tick_due = now + TICK_MS;
 	}
@@ -281,9 +287,8 @@ turn(struct daemon *d)
 static int
 run(struct daemon *d)
 {
-	int status = start(d);
-
-	if (status == EX_OK) {
+	d->status = start(d);
+	if (d->status == EX_OK) {
 		log_notice("started table=%s control=%s", d->config->table_path, d->config->sync_control_socket);
 		d->watchdog_ms = (int64_t)(sdnotify_watchdog_us() / 2000);
 		while (!d->is_stopping)
@@ -295,7 +300,7 @@ run(struct daemon *d)
 	feed_close(&d->feed);
 	suffix_close();
 	writer_close(&d->w);
-	return status;
+	return d->status;
 }
 
 /* ---- the command line ---- */

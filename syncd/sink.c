@@ -44,7 +44,7 @@ struct audit {
 
 struct sink {
 	struct writer	*w;
-	const char	*dir;		/* the caller's */
+	char		*dir;		/* table.path */
 	struct table	*next;		/* the load under way */
 	uint64_t	 number;	/* its first statement */
 	uint64_t	 rows;		/* it has seen so far */
@@ -70,11 +70,11 @@ sink_open(struct sink **out, struct writer *w, const char *dir)
 	if (s == NULL)
 		return -ENOMEM;
 	s->w = w;
-	s->dir = dir;
+	s->dir = strdup(dir);
 	s->policies = keyset_new();
 	s->left_out = keyset_new();
 	s->holds = keyset_new();
-	if (s->policies == NULL || s->left_out == NULL || s->holds == NULL) {
+	if (s->dir == NULL || s->policies == NULL || s->left_out == NULL || s->holds == NULL) {
 		sink_close(&s);
 		return -ENOMEM;
 	}
@@ -108,6 +108,7 @@ sink_close(struct sink **sp)
 	keyset_free(&s->policies);
 	keyset_free(&s->left_out);
 	keyset_free(&s->holds);
+	free(s->dir);
 	free(s);
 	*sp = NULL;
 }

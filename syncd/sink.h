@@ -33,7 +33,7 @@
 
 struct sink;
 
-/* dir: table.path, for the audit's reader; it must outlive the sink. */
+/* dir: table.path, for the audit's reader. */
 int	 sink_open(struct sink **s, struct writer *w, const char *dir);
 void	 sink_close(struct sink **s);
 

@@ -104,6 +104,7 @@ class Syncd:
 		self.env = env or {}
 		self.log_path = self.dir / "log"
 		self.process = None
+		self.case = case
 		case.addCleanup(self.remove)
 
 	def argv(self):
@@ -134,7 +135,7 @@ class Syncd:
 		return False
 
 	def log(self):
-		return self.log_path.read_text()
+		return self.log_path.read_text() if self.log_path.exists() else ""
 
 	def stop(self, number=signal.SIGTERM):
 		if self.process and self.process.poll() is None:
@@ -143,9 +144,11 @@ class Syncd:
 		return self.process.returncode if self.process else None
 
 	def remove(self):
+		if not getattr(self.case._outcome, "success", True):
+			print(f"\n--- log of {self.case.id()}", *self.log().splitlines()[-30:], sep="\n", file=sys.stderr)
 		if self.process and self.process.poll() is None:
 			self.stop(signal.SIGKILL)
-		assert PASSWORD not in self.log_path.read_text() if self.log_path.exists() else True
+		assert PASSWORD not in self.log()
 		shutil.rmtree(self.dir, ignore_errors=True)
 
 	def tool(self, what):
@@ -171,8 +174,7 @@ class Syncd:
 		return {p[0]: (names(p[1]), names(p[2]), names(p[3]), p[4] == "1", p[5] == "1", int(p[6]))
 		    for p in (line.split("\t") for line in self.tool("policies"))}
 
-	def is_fresh(self, since=None):
-		since = 0 if since is None else since
+	def is_fresh(self, since=0):
 		return self.alive() and self.status()["fresh_at"] > since
 
 	def catch_up(self):
@@ -247,8 +249,7 @@ def setUpModule():
 	cluster = Cluster(pathlib.Path(work) / "pg")
 	cluster.init()
 	cluster.start()
-	for statement in ("CREATE ROLE syncd LOGIN",):
-		cluster.sql(statement)
+	cluster.sql("CREATE ROLE syncd LOGIN")
 	subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-f", SCHEMA], check=True, env={**os.environ, **cluster.env})
 	cluster.sql("GRANT cors_reader TO syncd")
 
@@ -520,7 +521,7 @@ class Large(Case):
 		    f" {d.status()['bytes'] / ROWS:.1f} bytes a row")
 		self.insert(B)
 		eventually("one more", lambda: d.status()["rows"] == ROWS + 2)
-		dump = self.dir_copy(d)
+		dump = d.dir / "database"
 		with open(dump, "w") as out:
 			subprocess.run(["psql", "-XqAt", "-F", "\t", "-c", "COPY (SELECT realm, origin, policy, allow::int,"
 			    " coalesce(floor(extract(epoch FROM expires_at)), 0)::bigint FROM cors.origins) TO STDOUT"],
@@ -533,9 +534,6 @@ class Large(Case):
 		self.assertEqual(d.status()["audit_drift"], 0)
 		self.sql("DELETE FROM cors.origins WHERE realm = 'bulk'")
 		self.assert_equal(d)
-
-	def dir_copy(self, d):
-		return d.dir / "database"
 
 	def copy_seconds(self):
 		start = time.monotonic()
@@ -774,6 +772,13 @@ class Daemon(Case):
 		self.assertEqual(done.returncode, 69, done.stderr)
 		self.assertTrue(d.answers())
 
+	def test_removed_directory(self):
+		d = self.syncd()
+		shutil.rmtree(d.table)
+		self.assertEqual(d.process.wait(harness.WAIT_S), 74)
+		d.start()
+		self.assert_equal(d)
+
 	def test_settings_are_tested(self):
 		d = Syncd(self, "host=/tmp passwort=" + PASSWORD)
 		for conninfo in ("host=/tmp passwort=" + PASSWORD, f"password={PASSWORD} {PASSWORD}", f"postgres://u:{PASSWORD}@[::1"):
@@ -800,6 +805,9 @@ class Daemon(Case):
 		self.insert(B)
 		self.assert_equal(d)
 		self.assertEqual(d.status()["snapshots"], 1, "the same server: a delta is enough")
+		d.order("audit")
+		eventually("the audit", lambda: d.status()["audits"] == 1)
+		self.assertEqual(d.stop(), 0, d.log())
 
 	def hup(self, d, wanted):
 		d.argv()
@@ -815,10 +823,9 @@ class Indirect(Case):
 			self.skipTest("SKIP: pgbouncer is not installed")
 		pool = pathlib.Path(tempfile.mkdtemp(dir=work))
 		(pool / "users").write_text('"syncd" ""\n"postgres" ""\n')
-		(pool / "ini").write_text(f"[databases]\npostgres = host={cluster.dir}\n[pgbouncer]\nlisten_port = 5432\nlisten_addr =\n"
+		(pool / "ini").write_text(f"[databases]\npostgres = host={cluster.dir} user=syncd\n[pgbouncer]\nlisten_port = 5432\nlisten_addr =\n"
 		    f"unix_socket_dir = {pool}\nauth_type = any\nauth_file = {pool}/users\npool_mode = transaction\nlogfile = {pool}/log\n"
-		    "ignore_startup_parameters = extra_float_digits\n[databases]\n"
-		    f"postgres = host={cluster.dir} user=syncd\n")
+		    "ignore_startup_parameters = extra_float_digits\n")
 		for path in (pool, *pool.iterdir()):
 			if AS_ROOT:
 				shutil.chown(path, "postgres")
