@@ -88,8 +88,14 @@ write_file(const struct file *f)
 
 	snprintf(path, sizeof(path), "%s/" LAYOUT_DIR "/%.63s", dir, f->name);
 	fd = open(path, O_RDWR | O_CREAT, 0640);
-	if (fd < 0 || ftruncate(fd, (off_t)f->len) != 0 || pwrite(fd, f->bytes, f->len, 0) != (ssize_t)f->len)
+	if (fd < 0 || ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t)f->len) != 0)
 		FAIL("%s: %s", path, strerror(errno));
+	for (size_t at = 0; at < f->len; at += LAYOUT_PAGE) {
+		static const char zeros[LAYOUT_PAGE];
+		size_t len = f->len - at < LAYOUT_PAGE ? f->len - at : LAYOUT_PAGE;
+		if (memcmp(f->bytes + at, zeros, len) != 0 && pwrite(fd, f->bytes + at, len, (off_t)at) != (ssize_t)len)
+			FAIL("%s: %s", path, strerror(errno));
+	}
 	close(fd);
 }
 
@@ -419,7 +425,7 @@ END_TEST
 
 START_TEST(one_damaged_byte_is_noticed)
 {
-	uint64_t rounds = setting("CORSCACHE_OPS", 3000);
+	uint64_t rounds = setting("CORSCACHE_OPS", 2000);
 	struct reader *attached;
 
 	make_table();
@@ -440,7 +446,7 @@ END_TEST
 
 START_TEST(any_bytes_are_safe_to_read)
 {
-	uint64_t rounds = setting("CORSCACHE_OPS", 3000);
+	uint64_t rounds = setting("CORSCACHE_OPS", 2000);
 	struct reader *attached;
 
 	make_table();
@@ -546,7 +552,7 @@ check_writer(void)
 
 START_TEST(a_writer_takes_over_any_bytes)
 {
-	uint64_t rounds = setting("CORSCACHE_OPS", 3000) / 6;
+	uint64_t rounds = setting("CORSCACHE_OPS", 2000) / 6;
 
 	make_table();
 	for (round_number = 0; round_number < rounds; round_number++) {
@@ -569,7 +575,7 @@ END_TEST
 /* Every word of every head, at its extremes. */
 START_TEST(a_writer_takes_over_any_head)
 {
-	static const uint64_t values[] = { 0, 1, 9, 4096, 65537, 1ull << 33, 1ull << 62, ~0ull - 15, ~0ull };
+	static const uint64_t values[] = { 0, 9, 65537, 1ull << 33, ~0ull - 15, ~0ull };
 	const struct file *f;
 	unsigned first = (unsigned)_i * 8;
 

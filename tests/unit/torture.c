@@ -50,7 +50,7 @@ struct group {
 struct world {
 	struct group	 all;		/* odd: everything is held; only a whole table lifts it */
 	struct group	 groups[MAX_GROUPS];
-	_Atomic uint64_t operations, commits, recoveries, lookups, rows, refused_meanwhile, errors, restless, unchecked;
+	_Atomic uint64_t operations, commits, recoveries, lookups, rows, listings, refused_meanwhile, errors, restless, unchecked;
 	_Atomic uint64_t violations;
 	char		 first[1024];	/* violation, in words */
 	_Atomic unsigned hot;		/* the group that the writer is at */
@@ -494,6 +494,38 @@ look_up(struct reader *r, unsigned g, unsigned query)
 	}
 }
 
+static int
+count_sticky(const struct row *row, void *arg)
+{
+	unsigned char *seen = arg;
+	char origin[64];
+
+	copy_text(origin, sizeof(origin), row->origin);
+	if (row->realm.len == 0 && strncmp(origin, "https://s", 9) == 0) {
+		unsigned g = (unsigned)strtoul(origin + 9, NULL, 10);
+		if (g < total && seen[g] < UINT8_MAX)
+			seen[g]++;
+	}
+	return 0;
+}
+
+/* A row that was there throughout is told once. */
+static void
+list(struct reader *r)
+{
+	unsigned char seen[MAX_GROUPS] = { 0 };
+	struct span realm = { "", 0 };
+
+	if (reader_each(r, &realm, count_sticky, seen) != 0)
+		return;			/* another table, or never still */
+	atomic_fetch_add(&world->listings, 1);
+	for (unsigned g = 0; g < ngroups[STICKY]; g++)
+		if (seen[g] != 1) {
+			violation(g, 0, seen[g] == 0 ? "not listed" : "listed twice", 1, 1, 0, 0);
+			return;
+		}
+}
+
 static void __attribute__((noreturn))
 reader_main(uint64_t random)
 {
@@ -505,6 +537,8 @@ reader_main(uint64_t random)
 	while (!atomic_load(&world->stop)) {
 		for (int i = 0; i < 256; i++)
 			look_up(r, below(&random, 2) ? atomic_load(&world->hot) : below(&random, total), below(&random, NQUERIES));
+		if (below(&random, 4) == 0)
+			list(r);
 		if (below(&random, 10) == 0) {
 			reader_close(&r);
 			r = open_reader(base);
@@ -678,10 +712,10 @@ begin_world(unsigned sticky, unsigned toggle, unsigned ladders, unsigned mixed)
 static bool
 end_world(bool good)
 {
-	printf("%llu operations, %llu whole tables, %llu recovered, %llu look-ups, %llu rows, %llu refused meanwhile, "
-	    "%llu errors, %llu never still, %llu unchecked, %llu VIOLATIONS\n", (unsigned long long)world->operations,
+	printf("%llu operations, %llu whole tables, %llu recovered, %llu look-ups, %llu rows, %llu listings, "
+	    "%llu refused meanwhile, %llu errors, %llu never still, %llu unchecked, %llu VIOLATIONS\n", (unsigned long long)world->operations,
 	    (unsigned long long)world->commits, (unsigned long long)world->recoveries,
-	    (unsigned long long)world->lookups, (unsigned long long)world->rows,
+	    (unsigned long long)world->lookups, (unsigned long long)world->rows, (unsigned long long)world->listings,
 	    (unsigned long long)world->refused_meanwhile, (unsigned long long)world->errors,
 	    (unsigned long long)world->restless, (unsigned long long)world->unchecked,
 	    (unsigned long long)world->violations);
