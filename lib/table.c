@@ -103,6 +103,18 @@ table_create(struct table **out, const struct table_place *place, uint64_t id, u
 	return 0;
 }
 
+/* The size of a next table follows from it: never more than there can be. */
+static void
+bound_rows(struct table *t)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < t->root->shards; i++)
+		most += atomic_load_explicit(&shard_head(&t->shards[i].shard)->used, memory_order_relaxed);
+	if (table_rows(t) > most)
+		atomic_store_explicit(&t->root->rows, most, memory_order_relaxed);
+}
+
 int
 table_attach(struct table **out, const struct table_place *place, uint64_t id)
 {
@@ -128,6 +140,8 @@ table_attach(struct table **out, const struct table_place *place, uint64_t id)
 		    atomic_load_explicit(&t->root->generation[i], memory_order_relaxed));
 	if (error == 0)
 		error = table_attach_policies(t);
+	if (error == 0)
+		bound_rows(t);
 out:
 	if (error != 0) {
 		table_free(&t);
