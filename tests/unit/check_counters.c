@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -215,8 +216,12 @@ START_TEST(no_more_owners_than_slabs)
 {
 	static struct counters_file *f[1025];
 	struct counters *c;
+	struct rlimit files;
 	int i;
 
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;	/* a session's usual 1024 is not enough */
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	for (i = 0; i < 1024; i++)
 		ck_assert_int_eq(counters_claim(&f[i], dir, &c), 0);
 	ck_assert_int_eq(counters_claim(&f[1024], dir, &c), -EUSERS);
