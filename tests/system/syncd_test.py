@@ -879,8 +879,17 @@ class Writer(threading.Thread):
 		self.random, self.stop_at = random.Random(seed), stop_at
 		self.sql = Psql(cluster.env)
 		self.commits = self.rollbacks = 0
+		self.error = None
 
 	def run(self):
+		try:
+			self.write()
+		except Exception as error:	# for whoever joins us
+			self.error = error
+		finally:
+			self.sql.close()
+
+	def write(self):
 		while time.monotonic() < self.stop_at:
 			self.sql("BEGIN")
 			try:
@@ -894,7 +903,6 @@ class Writer(threading.Thread):
 			self.sql("COMMIT" if good else "ROLLBACK")
 			self.commits += good
 			self.rollbacks += not good
-		self.sql.close()
 
 	def key(self):
 		n = self.random.randint(1, 60)
@@ -936,6 +944,7 @@ class Random(Case):
 		self.disturb(d, random.Random(seed), stop_at)
 		for w in writers:
 			w.join()
+		self.assertEqual([w.error for w in writers if w.error], [])
 		self.assert_equal(d)
 		status = d.status()
 		print(f"\n  seed {seed}: commits={sum(w.commits for w in writers)} rollbacks={sum(w.rollbacks for w in writers)}"
