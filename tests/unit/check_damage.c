@@ -508,6 +508,13 @@ ignore_row(const struct row *row, void *arg)
 	return count_row(row, arg);
 }
 
+static void
+tick(struct writer *w)
+{
+	if (writer_tick(w) == -EFBIG)
+		FAIL("a damaged number asks for a huge file");
+}
+
 /* Whatever it finds, the next writer lives, and a whole table sets all right. */
 static void
 check_writer(void)
@@ -524,6 +531,7 @@ check_writer(void)
 			FAIL("writer_open fails without a word");
 		return;
 	}
+	tick(w);
 	if ((t = writer_table(w)) != NULL) {
 		(void)table_each(t, ignore_row, &n);
 		for (unsigned i = 0; i < 40; i++) {
@@ -541,8 +549,7 @@ check_writer(void)
 		(void)put_policy(t, "four", "HEAD", true);
 		(void)table_policy_remove(t, span("two"));
 	}
-	if (writer_tick(w) == -EFBIG)
-		FAIL("a damaged number asks for a huge file");
+	tick(w);
 	writer_say_problem(w, "damage");
 	check_fresh(false);
 	t = publish_empty(w, 10);
