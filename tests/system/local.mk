@@ -6,7 +6,8 @@ system_tests = \
 	tests/system/vectors_test.py \
 	tests/system/web_test.py \
 	tests/system/browser_test.py \
-	tests/system/lifecycle_test.py
+	tests/system/lifecycle_test.py \
+	tests/system/responder_test.py
 TESTS += $(system_tests)
 EXTRA_DIST += $(system_tests) tests/stack tests/system/app.py tests/system/fcgi.py \
 	tests/system/harness.py tests/system/latency.py scripts/install-packages
