@@ -312,16 +312,24 @@ worker_stop(struct worker *w)
 }
 
 static void
+read_settings(struct worker *w)
+{
+	struct server *s = w->server;
+
+	pthread_mutex_lock(&s->lock);
+	w->io_timeout_ms = s->settings.io_timeout_ms;
+	w->replier.settings = s->settings.reply;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void
 worker_woken(struct worker *w)
 {
 	struct server *s = w->server;
 	eventfd_t count;
 
 	eventfd_read(w->wake, &count);
-	pthread_mutex_lock(&s->lock);
-	w->io_timeout_ms = s->settings.io_timeout_ms;
-	w->replier.settings = s->settings.reply;
-	pthread_mutex_unlock(&s->lock);
+	read_settings(w);
 	/* acquire: with serve_stop(), which took the path away before it said so */
 	if (!w->is_stopping && atomic_load_explicit(&s->is_stopping, memory_order_acquire))
 		worker_stop(w);
@@ -421,7 +429,8 @@ worker_open(struct worker *w)
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (w->epoll < 0)
 		return -errno;
-	w->wake = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);	/* the first wake-up fetches the settings */
+	read_settings(w);	/* now: a request may be there before the first wake-up */
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) != 0)
 		return -errno;
 	return 0;

@@ -151,6 +151,7 @@ class Load:
 		self.url = harness.stack.env[f"{server.upper()}_URL"]
 		self.stop = False
 		self.done = self.broken = self.bare = self.preflights_lost = 0
+		self.first_loss = ""
 		self.lock = threading.Lock()
 		self.threads = [threading.Thread(target=self.work) for _ in range(2)]
 
@@ -174,6 +175,8 @@ class Load:
 				self.broken += reply.status != 200
 				self.bare += reply.all("Access-Control-Allow-Origin") != [A]
 				self.preflights_lost += preflight.status != 200
+				if preflight.status != 200 and not self.first_loss:
+					self.first_loss = f", first: {preflight.status} {preflight.headers}"
 		client.close()
 
 	def more(self, count):
@@ -182,7 +185,7 @@ class Load:
 
 	def __str__(self):
 		return (f"{self.done} requests: {self.broken} broken, {self.bare} without CORS headers,"
-		    f" {self.preflights_lost} preflights lost")
+		    f" {self.preflights_lost} preflights lost{self.first_loss}")
 
 
 class Restarts(unittest.TestCase):
