@@ -146,7 +146,7 @@ serve_request(struct worker *w, int fd)
 		FCGX_Free(r, 1);
 		return false;
 	}
-	if (!answer_request(w) || w->is_stopping)
+	if (!answer_request(w))
 		r->keepConnection = 0;
 	FCGX_Finish_r(r);
 	counters_observe(w->replier.counters, now_ns() - start);
@@ -211,6 +211,26 @@ is_readable(int fd)
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+/*
+ * The end of a kept connection, at our wish. shutdown(SHUT_RD) before close(2):
+ * what the web server writes from then on fails on its side, so that it knows
+ * that the request never arrived; what it wrote before is there to be read, and
+ * is answered. Every connection that is kept ends here, never by keepConnection
+ * = 0: between that answer and its close the next request could arrive and die.
+ */
+static void
+connection_finish(struct worker *w, int fd)
+{
+	do {
+		if (!is_readable(fd))
+			shutdown(fd, SHUT_RD);
+		if (!is_readable(fd)) {
+			close(fd);
+			return;
+		}
+	} while (serve_request(w, fd));
+}
+
 static void
 connection_ready(struct worker *w, struct connection *c, uint32_t events)
 {
@@ -221,8 +241,12 @@ connection_ready(struct worker *w, struct connection *c, uint32_t events)
 		return;
 	}
 	c->is_fresh = false;
-	if (!serve_request(w, c->fd))
+	if (!serve_request(w, c->fd)) {
 		connection_forget(w, c);
+	} else if (w->is_stopping) {
+		connection_finish(w, c->fd);
+		connection_forget(w, c);
+	}
 }
 
 static void
@@ -251,6 +275,15 @@ set_timeouts(int fd, int timeout_ms)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
 }
 
+static void
+connection_keep(struct worker *w, int fd)
+{
+	if (w->is_stopping)
+		connection_finish(w, fd);
+	else
+		connection_wait(w, fd, false);
+}
+
 /* False when nothing waits. */
 static bool
 accept_one(struct worker *w)
@@ -273,15 +306,10 @@ accept_one(struct worker *w)
 	if (!is_readable(fd))
 		connection_wait(w, fd, true);
 	else if (serve_request(w, fd))
-		connection_wait(w, fd, false);
+		connection_keep(w, fd);
 	return true;
 }
 
-/*
- * Idle kept connections are closed. shutdown(SHUT_RD) first: what a web server
- * writes from then on fails on its side, so that it knows that the request never
- * arrived, and what it wrote before is still there to be read and answered.
- */
 static void
 close_idle(struct worker *w)
 {
@@ -289,12 +317,8 @@ close_idle(struct worker *w)
 
 	for (c = w->connections; c != NULL; c = next) {
 		next = c->next;
-		if (c->is_fresh)
-			continue;
-		if (!is_readable(c->fd))
-			shutdown(c->fd, SHUT_RD);
-		if (!is_readable(c->fd)) {
-			close(c->fd);
+		if (!c->is_fresh) {
+			connection_finish(w, c->fd);
 			connection_forget(w, c);
 		}
 	}
