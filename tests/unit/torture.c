@@ -88,8 +88,9 @@ place_number(void *here)
 }
 
 /*
- * One place at a time, any of those that some process has passed, holds a
- * process up whenever it is there, or ends the writer; all others stay quick.
+ * One place at a time, where the process is or any that some process has
+ * passed, holds it up whenever it is there, or ends the writer; all others
+ * stay quick.
  */
 void __attribute__((noinline))
 slow(void)
@@ -105,9 +106,8 @@ slow(void)
 	if (state == 0)
 		state = seed ^ (uint64_t)getpid() << 32;
 	if (patience == 0 || --patience == 0) {
-		do
+		for (place = here; below(&state, 2) == 0 || !world->places[place];)
 			place = below(&state, MAX_PLACES);
-		while (!world->places[place]);
 		patience = 1 + below(&state, 4000);
 	}
 	if (here == place) {
