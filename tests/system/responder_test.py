@@ -85,6 +85,7 @@ class Responder:
 
 	def start(self, wait=True, **popen):
 		self.log = self.dir / "log"
+		self.starts = self.said("start:") + 1
 		with open(self.log, "ab") as log:
 			self.process = subprocess.Popen(popen.pop("argv", self.argv(*self.options)), stderr=log,
 			    **{"stdin": subprocess.DEVNULL, **popen})
@@ -94,7 +95,10 @@ class Responder:
 
 	def answers(self):
 		self.case.assertIsNone(self.process.poll(), self.log.read_text())
-		return fcgi.page(self.socket, "ready") is not None
+		return self.said("start:") == self.starts and fcgi.page(self.socket, "ready") is not None
+
+	def said(self, words):
+		return self.log.read_text().count(words) if self.log.exists() else 0
 
 	def kill(self, process):
 		if process.poll() is None:
