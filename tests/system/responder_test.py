@@ -8,6 +8,7 @@ Tables are made by cachectl load; no database, no web server.
 
 import contextlib
 import errno
+import fcntl
 import grp
 import json
 import os
@@ -509,13 +510,11 @@ class Peers(unittest.TestCase):
 			s = r.connect(timeout=2)
 			idle.append(s)
 		time.sleep(0.3)		# no condition to wait for: it must not spin meanwhile
-		stat = pathlib.Path(f"/proc/{r.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-		self.assertLess(int(stat[11]) + int(stat[12]), 50, "clock ticks burnt")
 		for s in idle:
 			s.close()
 		harness.eventually("it recovers", lambda: fcgi.page(r.socket, "ready") == 200)
 		r.check()
-		self.assertGreater(r.counters()["accept_failures"], 0)
+		self.assertIn(r.counters()["accept_failures"], range(1, 500))
 
 
 class Sockets(unittest.TestCase):
@@ -650,6 +649,7 @@ class Sockets(unittest.TestCase):
 			r.start(stdin=listener)
 			first = r.process
 			r.start(stdin=listener)
+			self.assertTrue(fcntl.fcntl(listener, fcntl.F_GETFL) & os.O_NONBLOCK)	# or the one that comes late blocks
 		for _ in range(50):
 			r.check()
 		r.stop()
