@@ -19,8 +19,8 @@
  *  I4  Overflow marks along the probe path are set before the slot.
  *  I5  A key sits in one slot and never moves inside a generation.
  *  I6  A file is complete, its magic last, before a word names it.
- *  I7  A superseded file is emptied only after `epoch` went up and a grace
- *      passed; readers check `epoch` after reading.
+ *  I7  A superseded file loses its name only after `epoch` went up, and its
+ *      memory with its last map: nothing is freed or changed under a reader.
  *  I8  No file changes size; no page is touched before it is reserved.
  *  I9  Readers copy geometry once and check every offset against it.
  *  I10 A policy handle is never reused in a table; a policy's block never

@@ -270,6 +270,24 @@ was_replaced(const struct reader *r)
 	return stat(name, &st) != 0 || st.st_ino != r->ctl_stat.st_ino || st.st_dev != r->ctl_stat.st_dev;
 }
 
+static void
+let_go(struct reader_part *p, const _Atomic uint64_t *word)
+{
+	if (p->generation != atomic_load_explicit((_Atomic uint64_t *)word, memory_order_acquire)) {
+		segment_unmap(&p->map);
+		p->generation = p->epoch = 0;
+	}
+}
+
+/* Superseded files live as long as somebody maps them (I7): a reader without requests must not. */
+static void
+let_superseded_go(struct reader *r)
+{
+	for (unsigned i = 0; i < r->geometry.shards; i++)
+		let_go(&r->shards[i], &r->root->generation[i]);
+	let_go(&r->policies, &r->root->policies_generation);
+}
+
 int
 reader_refresh(struct reader *r)
 {
@@ -281,6 +299,8 @@ reader_refresh(struct reader *r)
 		return error;
 	for (int i = 0; i < LAYOUT_MAX_TRIES && (error = follow(r)) != 0 && error != -ENODATA; i++)
 		;
+	if (error == 0)
+		let_superseded_go(r);
 	return error == -ENODATA ? fail(r, error, "no table has been published yet") : error;
 }
 

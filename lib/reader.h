@@ -31,7 +31,7 @@ void	 reader_close(struct reader **r);
 
 /*
  * Call about once a second, between look-ups: attaches where that failed so
- * far, and notices a directory that was replaced. Returns 0 when a table is
+ * far, lets go of superseded files, and notices a directory that was replaced. Returns 0 when a table is
  * mapped, else -errno and reader_strerror() says why.
  */
 int	 reader_refresh(struct reader *r);

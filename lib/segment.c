@@ -152,14 +152,7 @@ segment_unmap(struct mapping *m)
 }
 
 void
-segment_empty(int dirfd, const char *name)
+segment_remove(int dirfd, const char *name)
 {
-	struct stat st;
-	int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size);
 	unlinkat(dirfd, name, 0);
-	if (fd >= 0)
-		close(fd);
 }

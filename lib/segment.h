@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * segment -- the files of the shared table: created, mapped, reserved,
- * emptied. The only place in the table that knows mmap(2).
+ * removed. The only place in the table that knows mmap(2).
  *
  * Files are relative to a directory descriptor. Readers trust a file only if
  * it is a regular file, reached without a symbolic link, owned by the same
@@ -43,7 +43,10 @@ int	 segment_create(struct mapping *m, int dirfd, const char *name, uint64_t siz
 /* Backs [from, from+len) with memory before anybody touches it. */
 int	 segment_reserve(struct mapping *m, uint64_t from, uint64_t len);
 void	 segment_unmap(struct mapping *m);
-/* Frees the memory of a superseded file under whoever still maps it, then its name. */
-void	 segment_empty(int dirfd, const char *name);
+/*
+ * Takes the name away. The memory goes with the last map: never from under a
+ * reader, for whom a page that was taken away is SIGBUS where the tmpfs is full.
+ */
+void	 segment_remove(int dirfd, const char *name);
 
 #endif

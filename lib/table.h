@@ -22,9 +22,6 @@ struct table_place {
 	int		 dirfd;
 	gid_t		 group;
 	unsigned	 max_shards;
-	/* A superseded file that readers may still map. */
-	void		(*retire)(struct writer *w, const char *name);
-	struct writer	*writer;
 };
 
 struct table_part {
@@ -100,7 +97,7 @@ int	 part_create(struct table *t, struct table_part *p, enum segment_kind kind, 
 int	 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number,
 	    uint64_t generation);
 int	 part_reserve_more(struct table_part *p);
-/* Makes next the part in force; the old one's memory goes after the grace. */
+/* Makes next the part in force; the old one's memory goes with its last reader (I7). */
 void	 part_supersede(struct table *t, struct table_part *p, const struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
 void	 part_discard(struct table *t, struct table_part *p, const char *name);

@@ -78,7 +78,7 @@ part_reserve_more(struct table_part *p)
 	return error;
 }
 
-/* Makes next the part in force; the old one's memory goes after the grace. */
+/* Makes next the part in force; the old one's memory goes with its last reader (I7). */
 void
 part_supersede(struct table *t, struct table_part *p, const struct table_part *next, _Atomic uint64_t *word,
     const char *old)
@@ -87,17 +87,14 @@ part_supersede(struct table *t, struct table_part *p, const struct table_part *n
 	table_bump_epoch(t);
 	segment_unmap(&p->map);
 	*p = *next;
-	if (t->live)
-		t->place->retire(t->place->writer, old);
-	else
-		segment_empty(t->place->dirfd, old);
+	segment_remove(t->place->dirfd, old);
 }
 
 void
 part_discard(struct table *t, struct table_part *p, const char *name)
 {
 	segment_unmap(&p->map);
-	segment_empty(t->place->dirfd, name);
+	segment_remove(t->place->dirfd, name);
 }
 
 /* What the writer counts on: no reader looks at it. */

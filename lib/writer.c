@@ -15,15 +15,7 @@
 
 #include "table.h"
 
-#define DEFAULT_GRACE_MS	2000
 #define RESHARD_AGAIN_MS	60000
-
-/* A superseded file and when it was: emptied after the grace. */
-struct retired {
-	struct retired	*next;
-	int64_t		 at_ms;
-	char		 name[SEGMENT_NAME];
-};
 
 struct writer {
 	struct table_place place;
@@ -31,10 +23,8 @@ struct writer {
 	struct ctl	*ctl;
 	int		 dirfd;
 	int		 lockfd;
-	unsigned	 grace_ms;
 	struct table	*live;
 	struct table	*next;
-	struct retired	*retired;
 	int64_t		 reshard_at_ms;	/* not before: the last attempt failed */
 	char		 error[PATH_MAX + 128];
 };
@@ -64,28 +54,9 @@ bump_epoch(struct writer *w)
 /* ---- superseded files ---- */
 
 static void
-retire(struct writer *w, const char *name)
+remove_file(void *arg, const char *name)
 {
-	struct retired *r = w->retired;
-
-	while (r != NULL && strcmp(r->name, name) != 0)
-		r = r->next;
-	if (r != NULL) {
-		r->at_ms = clock_ms(CLOCK_MONOTONIC);	/* the name was used again: a new grace */
-		return;
-	}
-	if ((r = calloc(1, sizeof *r)) == NULL)
-		return;		/* the next writer's sweep finds it */
-	r->at_ms = clock_ms(CLOCK_MONOTONIC);
-	snprintf(r->name, sizeof r->name, "%s", name);
-	r->next = w->retired;
-	w->retired = r;
-}
-
-static void
-retire_file(void *arg, const char *name)
-{
-	retire(arg, name);
+	segment_remove(((struct writer *)arg)->dirfd, name);
 }
 
 struct lookup_name {
@@ -126,25 +97,7 @@ is_in_use(const struct writer *w, const char *name)
 	return l.found;
 }
 
-static void
-empty_retired(struct writer *w, int64_t now_ms)
-{
-	for (struct retired **p = &w->retired; *p != NULL;) {
-		struct retired *r = *p;
-
-		if (now_ms - r->at_ms < (int64_t)w->grace_ms) {
-			p = &r->next;
-			continue;
-		}
-		/* a name that was never published may have been used again since */
-		if (!is_in_use(w, r->name))
-			segment_empty(w->dirfd, r->name);
-		*p = r->next;
-		free(r);
-	}
-}
-
-/* What a killed writer left behind: half-built files, and superseded ones still in their grace. */
+/* What a killed writer left behind: half-built files, and superseded ones. */
 static void
 sweep(struct writer *w)
 {
@@ -156,7 +109,7 @@ sweep(struct writer *w)
 		return;
 	while ((e = readdir(d)) != NULL)
 		if (e->d_name[0] == 't' && strlen(e->d_name) < SEGMENT_NAME && !is_in_use(w, e->d_name))
-			retire(w, e->d_name);
+			segment_remove(w->dirfd, e->d_name);
 	closedir(d);
 }
 
@@ -261,7 +214,7 @@ attach_live(struct writer *w)
 	int error;
 
 	w->place = (struct table_place){ .ctl = w->ctl, .dirfd = w->dirfd, .group = w->place.group,
-		.max_shards = w->place.max_shards, .retire = retire, .writer = w };
+		.max_shards = w->place.max_shards };
 	if (id != 0 && (error = table_attach(&w->live, &w->place, id)) != 0)
 		fail(w, error, "attach the table in force", "");
 	/* a former writer may have died between a generation's store and its epoch's */
@@ -279,7 +232,6 @@ writer_open(struct writer **out, const struct writer_options *opt)
 	w->dirfd = w->lockfd = w->ctl_map.fd = -1;
 	w->place.group = opt->group;
 	w->place.max_shards = opt->max_shards != 0 ? opt->max_shards : LAYOUT_MAX_SHARDS;
-	w->grace_ms = opt->grace_ms != 0 ? opt->grace_ms : DEFAULT_GRACE_MS;
 	if ((error = make_directory(w, opt)) != 0 || (error = take_lock(w, opt->dir)) != 0 ||
 	    (error = open_ctl(w, opt->dir)) != 0) {
 		if (opt->err != NULL)
@@ -305,11 +257,6 @@ writer_close(struct writer **wp)
 	if (w->next != NULL)
 		writer_abort(w, &w->next);
 	table_free(&w->live);
-	while (w->retired != NULL) {
-		struct retired *r = w->retired;
-		w->retired = r->next;
-		free(r);
-	}
 	if (w->ctl != NULL)
 		writer_set(w, STATUS_writer_pid, 0);
 	segment_unmap(&w->ctl_map);
@@ -367,7 +314,7 @@ publish_next(struct writer *w, bool keep_hold)
 		atomic_store_explicit(&w->ctl->held_all, 0, memory_order_release);
 	bump_epoch(w);
 	if (old != NULL)
-		table_each_file(old, retire_file, w);
+		table_each_file(old, remove_file, w);
 	else
 		sweep(w);
 	table_free(&old);
@@ -383,18 +330,12 @@ writer_commit(struct writer *w, struct table **t)
 	return 0;
 }
 
-static void
-empty_file(void *arg, const char *name)
-{
-	segment_empty(((struct writer *)arg)->dirfd, name);
-}
-
 void
 writer_abort(struct writer *w, struct table **t)
 {
 	if (*t == NULL || *t != w->next)
 		return;
-	table_each_file(w->next, empty_file, w);
+	table_each_file(w->next, remove_file, w);
 	table_free(&w->next);
 	*t = NULL;
 }
@@ -431,7 +372,6 @@ writer_tick(struct writer *w)
 	int error;
 
 	writer_set(w, STATUS_heartbeat_at, clock_ms(CLOCK_REALTIME));
-	empty_retired(w, clock_ms(CLOCK_MONOTONIC));
 	if (fstat(w->ctl_map.fd, &st) == 0 && st.st_nlink == 0)
 		return fail(w, -ESTALE, "somebody removed", "the table's directory");
 	if (w->live == NULL || w->next != NULL || !table_is_crowded(w->live) ||

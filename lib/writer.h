@@ -30,7 +30,6 @@ struct table;		/* one whole generation: all shards and the policies */
 struct writer_options {
 	const char	*dir;		/* table.path; created if absent, 0750 */
 	gid_t		 group;		/* readers' group, (gid_t)-1 = leave */
-	unsigned	 grace_ms;	/* before a superseded file is emptied; 0 = 2000 */
 	unsigned	 max_shards;	/* 0 = 256; tests force small ones */
 	char		*err;		/* why writer_open() failed, in words; may be NULL */
 	size_t		 errlen;
@@ -91,10 +90,7 @@ int	 table_each(struct table *t, int (*each)(const struct row *row, void *arg), 
 int	 table_get(struct table *t, struct span realm, struct span origin, struct row *row);
 uint64_t table_rows(const struct table *t);
 
-/*
- * Call about ten times a second: heartbeat, emptying of superseded files,
- * more shards when the table has outgrown them.
- */
+/* Call about ten times a second: heartbeat, more shards when the table has outgrown them. */
 int	 writer_tick(struct writer *w);
 
 /* The daemon's own numbers and words; see status.def. */

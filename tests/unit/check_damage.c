@@ -143,7 +143,7 @@ make_table(void)
 
 	snprintf(dir, sizeof(dir), "%s/table", base);
 	remove_directory(dir);
-	w = open_writer(dir, 0, 2);
+	w = open_writer(dir, 2);
 	ck_assert_int_eq(writer_begin(w, 33000, &t), 0);	/* two shards */
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
 		ck_assert_int_eq(put_policy(t, policies[i].name, policies[i].method, policies[i].credentials), 0);
@@ -520,7 +520,7 @@ static void
 check_writer(void)
 {
 	char err[512] = "", origin[64];
-	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .grace_ms = 1, .err = err, .errlen = sizeof(err) };
+	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .err = err, .errlen = sizeof(err) };
 	struct writer *w = NULL;
 	struct table *t;
 	struct row got;

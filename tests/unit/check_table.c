@@ -46,7 +46,7 @@ assert_row(struct reader *r, const char *realm, const char *origin, const char *
 
 START_TEST(a_row_is_put_replaced_and_removed)
 {
-	struct writer *w = open_writer(new_dir(), 0, 0);
+	struct writer *w = open_writer(new_dir(), 0);
 	struct table *t = publish_empty(w, 0);
 	struct row row = row_of("", "https://a.example", "default"), got;
 
@@ -72,7 +72,7 @@ END_TEST
 
 START_TEST(what_is_no_row_is_refused)
 {
-	struct writer *w = open_writer(new_dir(), 0, 0);
+	struct writer *w = open_writer(new_dir(), 0);
 	struct table *t = publish_empty(w, 0);
 
 	ck_assert_int_eq(put(t, "", "https://a.example/", "default"), -EINVAL);
@@ -100,7 +100,7 @@ static const char *const ladder[] = {
 START_TEST(the_most_specific_row_answers)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	unsigned present = 0;
@@ -166,7 +166,7 @@ START_TEST(near_misses_do_not_match)
 {
 	const struct near_miss *c = &near_misses[_i];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 
@@ -183,7 +183,7 @@ START_TEST(realms_are_never_mixed)
 {
 	static const char *const realms[] = { "", "a", "ab", "abc", "https", "h", "https://c.example" };
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 
@@ -208,7 +208,7 @@ START_TEST(the_longest_keys_fit)
 {
 	char realm[REALM_MAX + 1], label[64], origin[ORIGIN_MAX + 1];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 
@@ -230,7 +230,7 @@ END_TEST
 START_TEST(a_row_expires_at_its_second)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct row row = row_of("", "https://a.example", "default");
@@ -273,7 +273,7 @@ END_TEST
 START_TEST(what_is_unsafe_counts_as_absent)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct row suffix = row_of("", "https://*.co.example", "secret");
@@ -302,7 +302,7 @@ END_TEST
 START_TEST(a_policy_changes_all_its_origins)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	char origin[64];
@@ -344,7 +344,7 @@ count_policy(const struct policy *p, void *arg)
 START_TEST(policies_grow_past_their_first_file)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	char name[32], origin[64];
@@ -377,7 +377,7 @@ END_TEST
 START_TEST(a_policy_may_change_for_ever)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct table_info ti;
@@ -409,7 +409,7 @@ is_held(struct reader *r, const char *realm, const char *origin)
 START_TEST(a_hold_refuses_until_the_row_is_put_or_removed)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct row got;
@@ -454,7 +454,7 @@ END_TEST
 START_TEST(a_realm_is_held_alone)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 
@@ -481,7 +481,7 @@ END_TEST
 START_TEST(everything_is_held_until_the_next_whole_table)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r;
 	struct table_info ti;
 	struct table *t;
@@ -499,7 +499,7 @@ START_TEST(everything_is_held_until_the_next_whole_table)
 	reader_info(r, &ti);
 	ck_assert(ti.held_all);
 	writer_close(&w);			/* nor does a restart */
-	w = open_writer(dir, 0, 0);
+	w = open_writer(dir, 0);
 	ck_assert(is_held(r, "", "https://a.example"));
 	t = publish_empty(w, 0);
 	ck_assert(!is_held(r, "", "https://a.example"));
@@ -514,7 +514,7 @@ END_TEST
 START_TEST(a_whole_table_is_switched_or_thrown_away)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r = open_reader(dir);
 	struct table *t, *second = NULL;
 
@@ -560,7 +560,7 @@ START_TEST(a_live_table_grows_under_its_readers)
 {
 	const unsigned rows = 200000;
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, growths[_i].max_shards);
+	struct writer *w = open_writer(dir, growths[_i].max_shards);
 	struct reader *r = open_reader(dir), *idle = open_reader(dir), *fresh;
 	struct table_info ti;
 	char origin[64];
@@ -603,7 +603,7 @@ START_TEST(removed_rows_give_their_memory_back)
 {
 	const unsigned rows = 60000;
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, rows);
 	struct reader *r = open_reader(dir);
 	struct table_info full, less;
@@ -636,7 +636,7 @@ END_TEST
 START_TEST(replaced_rows_give_their_memory_back)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct row row = row_of("", "https://a.example", "default");
@@ -672,27 +672,44 @@ count_files(const char *dir)
 	return n;
 }
 
-START_TEST(superseded_files_vanish_after_their_grace)
+/* Maps of files in dir that have lost their name. */
+static unsigned
+count_removed_maps(const char *dir)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[PATH_MAX + 128];
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, dir) != NULL && strstr(line, "(deleted)") != NULL;
+	fclose(f);
+	return n;
+}
+
+START_TEST(superseded_files_vanish_with_their_last_reader)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 60000, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
-	char origin[64];
+	char origin[64], leftover[PATH_MAX];
 
+	put(t, "", "https://first.example", "default");
+	assert_row(r, "", "https://first.example", "https://first.example");	/* now it maps the shard */
 	for (unsigned i = 0; i < 20000; i++) {
 		numbered(origin, sizeof(origin), i);
 		assert_ok(put(t, "", origin, "default"));
 	}
-	assert_ok(writer_tick(w));
-	unsigned before = count_files(dir);
-	ck_assert_uint_gt(before, 5);		/* lock, ctl, root, policies, one shard; and what it outgrew */
+	ck_assert_uint_eq(count_files(dir), 5);		/* lock, ctl, root, policies, one shard */
+	ck_assert_uint_eq(count_removed_maps(dir), 1);
+	assert_ok(reader_refresh(r));
+	ck_assert_uint_eq(count_removed_maps(dir), 0);
 	writer_close(&w);
-	/* the next writer finds them; its grace is short */
-	w = open_writer(dir, 1, 0);
-	ck_assert_uint_eq(count_files(dir), before);
-	for (double end = seconds() + 10; count_files(dir) != 5 && seconds() < end;)
-		assert_ok(writer_tick(w));
+	/* what a killed writer may leave behind */
+	snprintf(leftover, sizeof(leftover), "%s/" LAYOUT_DIR "/t1.s0.999999", dir);
+	ck_assert_int_eq(close(open(leftover, O_CREAT | O_WRONLY, 0640)), 0);
+	w = open_writer(dir, 0);
 	ck_assert_uint_eq(count_files(dir), 5);
 	for (unsigned i = 0; i < 20000; i += 7) {
 		numbered(origin, sizeof(origin), i);
@@ -714,7 +731,7 @@ writer_process(const char *dir, unsigned rows)
 	ck_assert_int_eq(pipe(fds), 0);
 	ck_assert_int_ge(pid = fork(), 0);
 	if (pid == 0) {
-		struct writer *w = open_writer(dir, 0, 0);
+		struct writer *w = open_writer(dir, 0);
 		struct table *t = publish_empty(w, 0);
 		char origin[64];
 		for (unsigned i = 0; i < rows; i++) {
@@ -821,7 +838,7 @@ START_TEST(a_foreign_table_is_refused_with_words)
 	char err[512] = "";
 	const char *dir = new_dir();
 	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .err = err, .errlen = sizeof(err) };
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r;
 
 	publish_empty(w, 0);
@@ -853,7 +870,7 @@ END_TEST
 START_TEST(a_table_that_cannot_be_attached_is_left_alone)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 1, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 
@@ -861,7 +878,7 @@ START_TEST(a_table_that_cannot_be_attached_is_left_alone)
 	assert_row(r, "", "https://a.example", "https://a.example");
 	writer_close(&w);
 	overwrite(dir, "t1.p1", offsetof(struct segment_head, generation), "\x5a", 1);
-	w = open_writer(dir, 1, 0);
+	w = open_writer(dir, 0);
 	ck_assert_ptr_null(writer_table(w));
 	unsigned files = count_files(dir);
 	for (double end = seconds() + 0.2; seconds() < end;)
@@ -883,7 +900,7 @@ START_TEST(a_reader_follows_a_directory_that_was_made_anew)
 {
 	char v1[PATH_MAX];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r = open_reader(dir);
 
 	assert_ok(put(publish_empty(w, 0), "", "https://a.example", "default"));
@@ -894,7 +911,7 @@ START_TEST(a_reader_follows_a_directory_that_was_made_anew)
 	ck_assert_int_ne(reader_refresh(r), 0);
 	ck_assert_int_eq(find(r, "", "https://a.example").match.state, MATCH_NOT_READY);
 	writer_close(&w);
-	w = open_writer(dir, 0, 0);
+	w = open_writer(dir, 0);
 	assert_ok(put(publish_empty(w, 0), "", "https://b.example", "default"));
 	assert_ok(reader_refresh(r));
 	assert_row(r, "", "https://a.example", "");
@@ -902,7 +919,7 @@ START_TEST(a_reader_follows_a_directory_that_was_made_anew)
 	/* also where the new one stands there before the reader looks */
 	remove_directory(v1);
 	writer_close(&w);
-	w = open_writer(dir, 0, 0);
+	w = open_writer(dir, 0);
 	assert_ok(put(publish_empty(w, 0), "", "https://c.example", "default"));
 	assert_ok(reader_refresh(r));
 	assert_row(r, "", "https://b.example", "");
@@ -929,7 +946,7 @@ START_TEST(a_reader_trusts_nobody_elses_files)
 {
 	char path[PATH_MAX], aside[PATH_MAX];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r = open_reader(dir);
 
 	assert_ok(put(publish_empty(w, 0), "", "https://a.example", "default"));
@@ -1005,7 +1022,7 @@ START_TEST(a_full_disk_is_an_error_and_nothing_else)
 
 	if (!mount_small(dir, "size=4m"))
 		return;
-	w = open_writer(dir, 1, 0);
+	w = open_writer(dir, 0);
 	t = publish_empty(w, 0);
 	r = open_reader(dir);
 	do
@@ -1019,7 +1036,7 @@ START_TEST(a_full_disk_is_an_error_and_nothing_else)
 	ck_assert_int_eq(table_hold(t, span(""), span("https://host-0.customer0.example")), 1);
 	ck_assert(is_held(r, "", "https://host-0.customer0.example"));
 	assert_ok(put(t, "", "https://host-0.customer0.example", "default"));
-	error = writer_begin(w, 100000, &next);
+	error = writer_begin(w, 1000000, &next);
 	ck_assert_int_eq(error, -ENOSPC);
 	ck_assert_str_ne(writer_strerror(w), "");
 	for (int i = 0; i < 10000; i++) {
@@ -1079,7 +1096,7 @@ START_TEST(all_walks_tell_the_same_rows)
 	struct listing want = new_listing(cap), by_writer = new_listing(cap), by_reader = new_listing(cap);
 	char buf[REALM_MAX + RULE_MAX + POLICY_MAX_NAME + 3], origin[64];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 10000000);	/* many shards */
 	struct reader *r = open_reader(dir);
 	struct row got;
@@ -1137,7 +1154,7 @@ struct slow_walk {
 	struct listing	 list;
 };
 
-/* Whoever takes a listing takes his time: meanwhile rows are replaced, and old files are emptied. */
+/* Whoever takes a listing takes his time: meanwhile rows are replaced, and old files removed. */
 static int
 list_slowly(const struct row *row, void *arg)
 {
@@ -1150,7 +1167,6 @@ list_slowly(const struct row *row, void *arg)
 			snprintf(method, sizeof(method), "M%d", i);
 			assert_ok(put_policy(t, "default", method, false));
 		}
-		usleep(2000);		/* longer than the grace */
 		assert_ok(writer_tick(s->w));
 	}
 	ck_assert_msg(span_is_text(row->policy, "default"), "row %zu: the policy's name is \"%.*s\"", s->list.n,
@@ -1162,7 +1178,7 @@ list_slowly(const struct row *row, void *arg)
 START_TEST(a_slow_listing_is_whole)
 {
 	const char *dir = new_dir();
-	struct slow_walk walk = { .w = open_writer(dir, 1, 0) };
+	struct slow_walk walk = { .w = open_writer(dir, 0) };
 	struct table *t = publish_empty(walk.w, 0);
 	struct reader *r = open_reader(dir);
 	char origin[64];
@@ -1184,7 +1200,7 @@ START_TEST(words_and_numbers_reach_the_reader)
 {
 	char longer[400];
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct reader *r = open_reader(dir);
 	struct table_info ti;
 	struct status st;
@@ -1230,7 +1246,7 @@ END_TEST
 START_TEST(a_batch_is_all_of_it)
 {
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	struct span put_method = span("PUT"), gone = span("old");
@@ -1271,7 +1287,7 @@ START_TEST(an_origin_costs_less_than_64_bytes)
 {
 	const unsigned rows = (unsigned)setting("CORSCACHE_ROWS", 1000000);
 	const char *dir = new_dir();
-	struct writer *w = open_writer(dir, 0, 0);
+	struct writer *w = open_writer(dir, 0);
 	struct table *t = NULL;
 	struct reader *r;
 	struct table_info ti;
@@ -1329,7 +1345,7 @@ main(void)
 	tcase_add_test(whole, a_slow_listing_is_whole);
 	tcase_add_test(whole, words_and_numbers_reach_the_reader);
 	tcase_add_test(whole, an_origin_costs_less_than_64_bytes);
-	tcase_add_test(disk, superseded_files_vanish_after_their_grace);
+	tcase_add_test(disk, superseded_files_vanish_with_their_last_reader);
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
 	tcase_add_test(disk, a_table_that_cannot_be_attached_is_left_alone);

@@ -513,7 +513,7 @@ do_restart(void)
 	if (any(2))
 		require(writer_tick(writer), "tick");
 	writer_close(&writer);
-	writer = open_writer(base, 1, 0);
+	writer = open_writer(base, 0);
 	if (writer_table(writer) == NULL)
 		FAIL("the table is gone: %s", writer_strerror(writer));
 }
@@ -601,7 +601,7 @@ START_TEST(the_table_is_what_a_list_would_be)
 	uint64_t operations = setting("CORSCACHE_OPS", 300000);
 
 	random_state = seed = random_seed();
-	writer = open_writer(base, 1, any(2) ? 1 : 4);
+	writer = open_writer(base, any(2) ? 1 : 4);
 	publish_empty(writer, 0);
 	/* "default" is not of this world */
 	require(table_policy_remove(writer_table(writer), span("default")), "policy remove");

@@ -83,7 +83,7 @@ shared_load(void *arg, const struct vector_rules *loaded)
 	snprintf(dir, sizeof(dir), "%s/XXXXXX", s->base);
 	if (mkdtemp(dir) == NULL)
 		return -errno;
-	s->writer = open_writer(dir, 0, 0);
+	s->writer = open_writer(dir, 0);
 	if ((error = writer_begin(s->writer, loaded->n, &t)) != 0)
 		return error;
 	for (size_t i = 0; i < loaded->n; i++)

@@ -125,10 +125,10 @@ span_is_text(struct span s, const char *text)
 /* ---- the writer, in one line a call ---- */
 
 static inline struct writer *
-open_writer(const char *dir, unsigned grace_ms, unsigned max_shards)
+open_writer(const char *dir, unsigned max_shards)
 {
 	char err[512] = "";
-	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .grace_ms = grace_ms, .max_shards = max_shards,
+	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .max_shards = max_shards,
 		.err = err, .errlen = sizeof(err) };
 	struct writer *w = NULL;
 	int error = writer_open(&w, &opt);

@@ -368,7 +368,7 @@ operate(struct writer *w, uint64_t *random)
 static struct writer *
 take_over(uint64_t *random)
 {
-	struct writer *w = open_writer(base, 1, 1u << below(random, 5));
+	struct writer *w = open_writer(base, 1u << below(random, 5));
 
 	recover(w, random);
 	return w;
