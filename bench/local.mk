@@ -1,0 +1,25 @@
+# bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
+bench_programs = bench/lookup bench/storm
+EXTRA_PROGRAMS += $(bench_programs)
+bench_workload = bench/workload.c bench/workload.h bench/ours.c bench/ours.h
+
+bench_lookup_SOURCES = $(bench_workload) bench/subject.h bench/lookup.c bench/subject_ours.c \
+	bench/subject_limit.c bench/subject_list.c bench/subject_postgres.c
+bench_lookup_CPPFLAGS = $(AM_CPPFLAGS)
+bench_lookup_CFLAGS = $(AM_CFLAGS) $(PQ_CFLAGS)
+bench_lookup_LDADD = lib/libcorscache.a $(PQ_LIBS) -lm
+if HAVE_LMDB
+bench_lookup_SOURCES += bench/subject_lmdb.c
+bench_lookup_CPPFLAGS += -DHAVE_LMDB=1
+bench_lookup_CFLAGS += $(LMDB_CFLAGS)
+bench_lookup_LDADD += $(LMDB_LIBS)
+endif
+if HAVE_GLIB
+bench_lookup_SOURCES += bench/subject_glib.c
+bench_lookup_CPPFLAGS += -DHAVE_GLIB=1
+bench_lookup_CFLAGS += $(GLIB_CFLAGS)
+bench_lookup_LDADD += $(GLIB_LIBS)
+endif
+
+bench_storm_SOURCES = $(bench_workload) bench/storm.c
+bench_storm_LDADD = lib/libcorscache.a -lm
