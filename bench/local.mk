@@ -1,6 +1,18 @@
 # bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
 bench_programs = bench/lookup bench/storm
-EXTRA_PROGRAMS += $(bench_programs)
+check_PROGRAMS += $(bench_programs)
+TESTS += bench/smoke
+EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/smoke \
+	bench/parts/lookup.py bench/parts/writes.py bench/parts/growth.py
+
+.PHONY: bench bench-quick
+bench: all $(bench_programs)
+	$(srcdir)/bench/bench.py --build . $(PARTS)
+bench-quick: all $(bench_programs)
+	$(srcdir)/bench/bench.py --build . --quick $(PARTS)
+clean-local:
+	rm -rf bench/out
+
 bench_workload = bench/workload.c bench/workload.h bench/ours.c bench/ours.h
 
 bench_lookup_SOURCES = $(bench_workload) bench/subject.h bench/lookup.c bench/subject_ours.c \

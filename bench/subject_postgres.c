@@ -56,6 +56,7 @@ build(const struct workload *w, const struct subject_options *opt)
 	connection = PQconnectdb(opt->postgres);
 	if (PQstatus(connection) != CONNECTION_OK)
 		die(PQerrorMessage(connection), 0);
+	ask_number("SET client_min_messages = warning");
 	ask_number("DROP TABLE IF EXISTS bench_origins");
 	ask_number("CREATE TABLE bench_origins (realm text COLLATE \"C\", origin text COLLATE \"C\", policy int, "
 	    "PRIMARY KEY (realm, origin))");
