@@ -6,37 +6,43 @@
 #define GROUPS	8	/* of an IPv6 address */
 
 /*
- * What a byte behind "scheme://" says about the whole: the first one that is
- * not ORIGIN_OK names the fault. Those that are may still be no part of a host
- * or a port; that is for their parsers to say.
+ * What a byte behind "scheme://" says about the whole: the first one whose
+ * STATUS is not ORIGIN_OK names the fault. Of the others, those that are in no
+ * label are OUTSIDE; where they may be is for the parsers of hosts and ports.
  */
-static const unsigned char byte_status[256] = {
+#define STATUS		0x1f
+#define OUTSIDE		0x20
+#define DOT		0x40
+#define EMPTY_LABEL	0x80	/* of a survey only */
+static const unsigned char byte_class[256] = {
 	[0x00 ... ' '] = ORIGIN_BAD_BYTE,
+	['!'] = OUTSIDE,
 	['"'] = ORIGIN_BAD_BYTE,
 	['#'] = ORIGIN_PATH,
+	['$' ... '&'] = OUTSIDE,
 	['\''] = ORIGIN_BAD_BYTE,
+	['(' ... ')'] = OUTSIDE,
 	['*'] = RULE_BAD_WILDCARD,
+	['+'] = OUTSIDE,
 	[','] = ORIGIN_BAD_BYTE,
+	['.'] = DOT,
 	['/'] = ORIGIN_PATH,
+	[':'] = OUTSIDE,
 	[';'] = ORIGIN_BAD_BYTE,
 	['<'] = ORIGIN_BAD_BYTE,
+	['='] = OUTSIDE,
 	['>'] = ORIGIN_BAD_BYTE,
 	['?'] = ORIGIN_PATH,
 	['@'] = ORIGIN_USERINFO,
 	['A' ... 'Z'] = ORIGIN_UPPER_CASE,
+	['['] = OUTSIDE,
 	['\\'] = ORIGIN_PATH,
+	[']' ... '^'] = OUTSIDE,
 	['`'] = ORIGIN_BAD_BYTE,
+	['{' ... '~'] = OUTSIDE,
 	[0x7f ... 0xff] = ORIGIN_BAD_BYTE,
 };
-
-/* Schemes whose hosts the URL standard takes for addresses when they end in a number. */
-static const struct {
-	const char	*name;
-	uint16_t	 default_port;
-} special[] = {
-	{ "https", 443 }, { "http", 80 }, { "wss", 443 }, { "ws", 80 }, { "ftp", 21 },
-};
-#define NSPECIAL	(sizeof(special) / sizeof(special[0]))
+_Static_assert(ORIGIN_STATUS_COUNT <= STATUS + 1, "a status fits a class");
 
 /* Which of the two wildcards a rule has; an origin has none. */
 struct wildcards {
@@ -44,10 +50,10 @@ struct wildcards {
 	bool	 port;			/* ":*" behind it */
 };
 
-static bool
+static inline bool
 span_is(struct span s, const char *text)
 {
-	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
+	return s.len == strlen(text) && memcmp(s.at, text, strlen(text)) == 0;	/* a constant: no call */
 }
 
 static bool
@@ -75,12 +81,6 @@ is_digit(char c)
 }
 
 static bool
-is_label_byte(char c)
-{
-	return is_lower(c) || is_digit(c) || c == '-' || c == '_';
-}
-
-static bool
 is_scheme_byte(char c)
 {
 	return is_lower(c) || is_digit(c) || c == '+' || c == '.' || c == '-';
@@ -96,28 +96,46 @@ hex_value(char c)
 }
 
 static enum origin_status
-scan(struct span s)
+byte_status(char c)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char status = byte_status[(unsigned char)s.at[i]];
+	return (enum origin_status)(byte_class[(unsigned char)c] & STATUS);
+}
 
-		if (status != ORIGIN_OK)
-			return (enum origin_status)status;
+/* The classes of all bytes in one, and whether a dot ends no label. No branch a byte: none could be predicted. */
+static unsigned
+survey(struct span s)
+{
+	unsigned seen = 0, empty = 0, before = DOT;
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned class = byte_class[(unsigned char)s.at[i]];
+
+		seen |= class;
+		empty |= class & before;
+		before = class;
 	}
-	return ORIGIN_OK;
+	return seen | ((empty | before) & DOT ? EMPTY_LABEL : 0);
+}
+
+static enum origin_status
+first_fault(struct span s)
+{
+	while (byte_status(*s.at) == ORIGIN_OK)
+		s.at++;
+	return byte_status(*s.at);
 }
 
 static enum origin_status
 parse_scheme(struct span *scheme, const char *s, size_t len)
 {
-	unsigned char stop;
+	enum origin_status stop;
 	size_t n;
 
 	for (n = 0; n < len && is_scheme_byte(s[n]); n++)
 		;
-	stop = n < len ? byte_status[(unsigned char)s[n]] : ORIGIN_OK;
+	stop = n < len ? byte_status(s[n]) : ORIGIN_OK;
 	if (stop == ORIGIN_UPPER_CASE || stop == ORIGIN_BAD_BYTE)
-		return (enum origin_status)stop;
+		return stop;
 	if (n == 0 || !is_lower(s[0]) || len - n < 3 || memcmp(s + n, "://", 3) != 0)
 		return ORIGIN_NO_SCHEME;
 	if (n > ORIGIN_MAX_SCHEME)
@@ -163,38 +181,56 @@ parse_port(uint16_t *port, struct span s)
 	return ORIGIN_OK;
 }
 
-/* Every label 1 to 63 legal bytes; *last is the last one, *depth how many. */
-static enum origin_status
-parse_labels(struct span host, struct span *last, unsigned *depth)
+/* The length of the longest. */
+static size_t
+longest_label(struct span host)
 {
-	size_t start = 0;
+	size_t start = 0, longest = 0;
 
+	for (size_t i = 0; i <= host.len; i++)
+		if (i == host.len || host.at[i] == '.') {
+			longest = i - start > longest ? i - start : longest;
+			start = i + 1;
+		}
+	return longest;
+}
+
+/* Every label 1 to 63 legal bytes. */
+static enum origin_status
+check_labels(struct span host, unsigned seen)
+{
 	if (host.len > ORIGIN_MAX_HOST)
 		return ORIGIN_HOST_TOO_LONG;
-	*depth = 0;
-	*last = (struct span){ NULL, 0 };
-	for (size_t i = 0; i <= host.len; i++) {
-		if (i < host.len && is_label_byte(host.at[i]))
-			continue;
-		if (i < host.len && host.at[i] != '.')
-			return ORIGIN_BAD_HOST;
-		if (i == start || i - start > ORIGIN_MAX_LABEL)
-			return ORIGIN_BAD_LABEL;
-		*last = (struct span){ host.at + start, i - start };
-		++*depth;
-		start = i + 1;
-	}
+	if (seen & OUTSIDE)
+		return ORIGIN_BAD_HOST;
+	if (seen & EMPTY_LABEL || (host.len > ORIGIN_MAX_LABEL && longest_label(host) > ORIGIN_MAX_LABEL))
+		return ORIGIN_BAD_LABEL;
 	return ORIGIN_OK;
 }
 
-/* URL standard, "ends in a number": decimal digits, or 0x and hexadecimal ones. */
-static bool
-is_number(struct span label)
+static unsigned
+count_labels(struct span host)
 {
-	bool hex = label.len >= 2 && label.at[0] == '0' && label.at[1] == 'x';
+	unsigned n = 1;
 
-	for (size_t i = hex ? 2 : 0; i < label.len; i++)
-		if (hex ? hex_value(label.at[i]) < 0 : !is_digit(label.at[i]))
+	for (size_t i = 0; i < host.len; i++)
+		n += host.at[i] == '.';
+	return n;
+}
+
+/* URL standard, "ends in a number": the last label is decimal digits, or 0x and hexadecimal ones. */
+static bool
+ends_in_number(struct span host)
+{
+	const char *end = host.at + host.len, *label = end - 1;
+
+	if (hex_value(*label) < 0 && *label != 'x')
+		return false;		/* nearly always */
+	while (label > host.at && label[-1] != '.')
+		label--;
+	bool hex = end - label >= 2 && label[0] == '0' && label[1] == 'x';
+	for (const char *p = hex ? label + 2 : label; p < end; p++)
+		if (hex ? hex_value(*p) < 0 : !is_digit(*p))
 			return false;
 	return true;
 }
@@ -295,20 +331,20 @@ is_canonical_ipv6(const char *p, const char *end)
 	return !(zeros_at == 0 && zeros_len == 5 && group[5] == 0xffff);
 }
 
+/* seen: the survey of o->host. */
 static enum origin_status
-parse_host(struct origin *o, bool is_special, unsigned *depth)
+parse_host(struct origin *o, unsigned seen, bool is_special)
 {
-	struct span host = o->host, last;
+	struct span host = o->host;
 	enum origin_status status;
 
-	*depth = 0;
 	o->kind = HOST_NAME;
 	if (host.at[0] == '[') {
 		o->kind = HOST_IPV6;
 		return is_canonical_ipv6(host.at + 1, host.at + host.len - 1) ? ORIGIN_OK : ORIGIN_BAD_IPV6;
 	}
-	status = parse_labels(host, &last, depth);
-	if (status != ORIGIN_OK || !is_number(last))
+	status = check_labels(host, seen);
+	if (status != ORIGIN_OK || !ends_in_number(host))
 		return status;
 	if (is_dotted_quad(host))
 		o->kind = HOST_IPV4;
@@ -317,14 +353,15 @@ parse_host(struct origin *o, bool is_special, unsigned *depth)
 	return ORIGIN_OK;
 }
 
-/* The default port of a scheme that the URL standard calls special, else 0. */
+/* The default port of a scheme that the URL standard calls special (whose hosts may be addresses), else 0. */
 static uint16_t
 default_port(struct span scheme)
 {
-	for (size_t i = 0; i < NSPECIAL; i++)
-		if (span_is(scheme, special[i].name))
-			return special[i].default_port;
-	return 0;
+	if (span_is(scheme, "https") || span_is(scheme, "wss"))
+		return 443;
+	if (span_is(scheme, "http") || span_is(scheme, "ws"))
+		return 80;
+	return span_is(scheme, "ftp") ? 21 : 0;
 }
 
 /* Takes a "*." and a ":*" off the authority. */
@@ -342,28 +379,34 @@ take_wildcards(struct span *authority, struct wildcards *wild)
 	}
 }
 
-/* Origins (wild NULL) and rules alike; fills *out and *depth on ORIGIN_OK only. */
+/* Origins (wild NULL) and rules alike; fills *out on ORIGIN_OK only. */
 static enum origin_status
-parse(struct origin *out, unsigned *depth, struct wildcards *wild, const char *s, size_t len)
+parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
 {
 	struct origin o = { .text = { s, len } };
-	struct span authority, port;
+	struct span authority, port = { NULL, 0 };
 	enum origin_status status;
 	uint16_t usual_port;
+	unsigned seen;
 
 	if ((status = parse_scheme(&o.scheme, s, len)) != ORIGIN_OK)
 		return status;
 	authority = (struct span){ s + o.scheme.len + 3, len - o.scheme.len - 3 };
 	if (wild != NULL)
 		take_wildcards(&authority, wild);
-	if (authority.len == 0 || byte_status[(unsigned char)authority.at[0]] == ORIGIN_PATH)
+	if (authority.len == 0 || byte_status(authority.at[0]) == ORIGIN_PATH)
 		return ORIGIN_NO_HOST;
-	if ((status = scan(authority)) != ORIGIN_OK)
-		return status;
-	if ((status = split_port(authority, &o.host, &port)) != ORIGIN_OK)
-		return status;
+	seen = survey(authority);
+	if ((seen & STATUS) != ORIGIN_OK)
+		return first_fault(authority);
+	o.host = authority;
+	if (seen & OUTSIDE) {		/* a port, brackets, or a fault */
+		if ((status = split_port(authority, &o.host, &port)) != ORIGIN_OK)
+			return status;
+		seen = survey(o.host);
+	}
 	usual_port = default_port(o.scheme);
-	if ((status = parse_host(&o, usual_port != 0, depth)) != ORIGIN_OK)
+	if ((status = parse_host(&o, seen, usual_port != 0)) != ORIGIN_OK)
 		return status;
 	if (port.at != NULL && wild != NULL && wild->port)
 		return ORIGIN_BAD_PORT;
@@ -384,15 +427,13 @@ is_null(const char *s, size_t len)
 enum origin_status
 origin_parse(struct origin *o, const char *s, size_t len)
 {
-	unsigned depth;
-
 	if (len == 0)
 		return ORIGIN_EMPTY;
 	if (len > ORIGIN_MAX)
 		return ORIGIN_TOO_LONG;
 	if (is_null(s, len))
 		return ORIGIN_NULL;
-	return parse(o, &depth, NULL, s, len);
+	return parse(o, NULL, s, len);
 }
 
 static enum rule_form
@@ -421,15 +462,16 @@ rule_parse(struct rule *r, const char *s, size_t len)
 		*r = (struct rule){ .form = RULE_ANY, .origin.text = { s, len } };
 		return ORIGIN_OK;
 	}
-	if ((status = parse(&o, &depth, &wild, s, len)) != ORIGIN_OK)
+	if ((status = parse(&o, &wild, s, len)) != ORIGIN_OK)
 		return status;
 	if (wild.labels && o.kind != HOST_NAME)
 		return RULE_WILDCARD_IP;
 	if (wild.labels && o.host.len + strlen("*.") > ORIGIN_MAX_HOST)
 		return ORIGIN_HOST_TOO_LONG;
-	if (wild.labels && depth > RULE_MAX_DEPTH)
+	depth = wild.labels ? count_labels(o.host) : 0;
+	if (depth > RULE_MAX_DEPTH)
 		return RULE_TOO_DEEP;
-	*r = (struct rule){ rule_form(wild), o, wild.labels ? depth : 0 };
+	*r = (struct rule){ rule_form(wild), o, depth };
 	return ORIGIN_OK;
 }
 
