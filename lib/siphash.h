@@ -66,16 +66,21 @@ siphash_word(struct siphash *h, uint64_t word, int rounds)
 static inline void
 siphash_bytes(struct siphash *h, const void *bytes, size_t len, size_t message_len, int rounds)
 {
-	const unsigned char *p = bytes;
-	uint64_t word, last = (uint64_t)message_len << 56;
+	const unsigned char *p = bytes, *end = p + len;
+	uint64_t word, last = 0;
 
-	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
+	for (; (size_t)(end - p) >= sizeof(word); p += sizeof(word)) {
 		memcpy(&word, p, sizeof(word));
 		siphash_word(h, le64toh(word), rounds);
 	}
-	for (size_t i = 0; i < len; i++)
-		last |= (uint64_t)p[i] << (8 * i);
-	siphash_word(h, last, rounds);
+	if (len >= sizeof(word)) {	/* the last eight bytes, less those hashed already: no loop to predict */
+		memcpy(&word, end - sizeof(word), sizeof(word));
+		last = le64toh(word) >> 8 >> (8 * (7 - (end - p)));
+	} else {
+		for (size_t i = 0; i < len; i++)
+			last |= (uint64_t)p[i] << (8 * i);
+	}
+	siphash_word(h, last | (uint64_t)message_len << 56, rounds);
 }
 
 static inline uint64_t
