@@ -9,7 +9,7 @@
 
 #include "siphash.h"
 
-/* Slots 4/5 full and a 64-bit word each; a record is 8 bytes, realm and host, rounded up to 4. */
+/* Slots 2/3 full and a 64-bit word each; a record is 8 bytes, realm and host, rounded up to 4. */
 static const uint64_t *slots;
 static const char *records;
 static uint64_t nslots, nrecord_bytes;
@@ -53,7 +53,7 @@ build(const struct workload *w, const struct subject_options *opt)
 		workload_row(w, i, &q);
 		nrecord_bytes += (8 + hashed_len(&q) + 3) & ~3ull;
 	}
-	nslots = (w->origins * 5 / 4 + 7) & ~7ull;
+	nslots = (w->origins * 3 / 2 + 7) & ~7ull;
 	records = map_file(opt->dir, "limit.records", nrecord_bytes, &writable);
 	for (uint64_t i = 0; i < nrecord_bytes; i += 64)
 		((char *)writable)[i] = (char)i;

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 
-#define FULL_NUMERATOR		4	/* a new generation is built 4/5 full ... */
-#define FULL_DENOMINATOR	5
+#define FULL_NUMERATOR		2	/* a new generation is built 2/3 full ... */
+#define FULL_DENOMINATOR	3
 #define ARENA_START		8	/* offset 0 means empty */
 #define ARENA_STEP		65536	/* bytes reserved at a time */
 #define PUT_TRIES		8	/* generations built for one row before giving up */
