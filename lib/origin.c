@@ -331,23 +331,22 @@ is_canonical_ipv6(const char *p, const char *end)
 	return !(zeros_at == 0 && zeros_len == 5 && group[5] == 0xffff);
 }
 
-/* seen: the survey of o->host. */
+/* seen: the survey of host. */
 static enum origin_status
-parse_host(struct origin *o, unsigned seen, bool is_special)
+parse_host(enum host_kind *kind, struct span host, unsigned seen, bool is_special)
 {
-	struct span host = o->host;
 	enum origin_status status;
 
-	o->kind = HOST_NAME;
+	*kind = HOST_NAME;
 	if (host.at[0] == '[') {
-		o->kind = HOST_IPV6;
+		*kind = HOST_IPV6;
 		return is_canonical_ipv6(host.at + 1, host.at + host.len - 1) ? ORIGIN_OK : ORIGIN_BAD_IPV6;
 	}
 	status = check_labels(host, seen);
 	if (status != ORIGIN_OK || !ends_in_number(host))
 		return status;
 	if (is_dotted_quad(host))
-		o->kind = HOST_IPV4;
+		*kind = HOST_IPV4;
 	else if (is_special)
 		return ORIGIN_BAD_IPV4;
 	return ORIGIN_OK;
@@ -383,15 +382,15 @@ take_wildcards(struct span *authority, struct wildcards *wild)
 static enum origin_status
 parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
 {
-	struct origin o = { .text = { s, len } };
-	struct span authority, port = { NULL, 0 };
+	struct span scheme, authority, host, digits = { NULL, 0 };
+	uint16_t port = 0, usual_port;
 	enum origin_status status;
-	uint16_t usual_port;
+	enum host_kind kind;
 	unsigned seen;
 
-	if ((status = parse_scheme(&o.scheme, s, len)) != ORIGIN_OK)
+	if ((status = parse_scheme(&scheme, s, len)) != ORIGIN_OK)
 		return status;
-	authority = (struct span){ s + o.scheme.len + 3, len - o.scheme.len - 3 };
+	authority = (struct span){ s + scheme.len + 3, len - scheme.len - 3 };
 	if (wild != NULL)
 		take_wildcards(&authority, wild);
 	if (authority.len == 0 || byte_status(authority.at[0]) == ORIGIN_PATH)
@@ -399,22 +398,22 @@ parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
 	seen = survey(authority);
 	if ((seen & STATUS) != ORIGIN_OK)
 		return first_fault(authority);
-	o.host = authority;
+	host = authority;
 	if (seen & OUTSIDE) {		/* a port, brackets, or a fault */
-		if ((status = split_port(authority, &o.host, &port)) != ORIGIN_OK)
+		if ((status = split_port(authority, &host, &digits)) != ORIGIN_OK)
 			return status;
-		seen = survey(o.host);
+		seen = survey(host);
 	}
-	usual_port = default_port(o.scheme);
-	if ((status = parse_host(&o, seen, usual_port != 0)) != ORIGIN_OK)
+	usual_port = default_port(scheme);
+	if ((status = parse_host(&kind, host, seen, usual_port != 0)) != ORIGIN_OK)
 		return status;
-	if (port.at != NULL && wild != NULL && wild->port)
+	if (digits.at != NULL && wild != NULL && wild->port)
 		return ORIGIN_BAD_PORT;
-	if (port.at != NULL && (status = parse_port(&o.port, port)) != ORIGIN_OK)
+	if (digits.at != NULL && (status = parse_port(&port, digits)) != ORIGIN_OK)
 		return status;
-	if (o.port != 0 && o.port == usual_port)
+	if (port != 0 && port == usual_port)
 		return ORIGIN_DEFAULT_PORT;
-	*out = o;
+	*out = (struct origin){ { s, len }, scheme, host, kind, port };
 	return ORIGIN_OK;
 }
 
