@@ -127,7 +127,7 @@ measure(const struct subject *s, enum question question, const char *distributio
 	struct outcome o;
 
 	stream_init(&stream, &options.load, question, is_zipf, 1 + round);
-	ask(s, &stream, n / 2, alone);		/* the caches are this subject's */
+	ask(s, &stream, n, alone);		/* the caches are this subject's */
 	o = ask(s, &stream, n, alone);
 	if (!s->is_limit && o.found != (finds(question) ? o.asked : 0)) {
 		fprintf(stderr, "bench: %s found %llu of %llu (%s)\n", s->name, (unsigned long long)o.found,
