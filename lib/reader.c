@@ -14,6 +14,7 @@
 #include "segment.h"
 #include "shard.h"
 
+#define LET_GO_AT_ONCE	8	/* superseded shards a refresh */
 #define CACHED_POLICIES	64	/* opened and verified once, not once a look-up */
 
 struct reader_part {
@@ -70,14 +71,16 @@ reader_strerror(const struct reader *r)
 
 /* ---- attach ---- */
 
+/*
+ * Parts stay mapped until theirs of the next table is (map_part) or until
+ * reader_refresh(): to unmap a large table at once would hold up one look-up
+ * for milliseconds.
+ */
 static void
-detach_table(struct reader *r)
+forget_table(struct reader *r)
 {
-	for (unsigned i = 0; i < LAYOUT_MAX_SHARDS && r->root != NULL; i++) {
-		segment_unmap(&r->shards[i].map);
+	for (unsigned i = 0; i < LAYOUT_MAX_SHARDS; i++)
 		r->shards[i].generation = r->shards[i].epoch = 0;
-	}
-	segment_unmap(&r->policies.map);
 	r->policies.generation = r->policies.epoch = 0;
 	segment_unmap(&r->root_map);
 	r->root = NULL;
@@ -86,9 +89,18 @@ detach_table(struct reader *r)
 }
 
 static void
+unmap_shards(struct reader *r, unsigned from)
+{
+	for (unsigned i = from; i < LAYOUT_MAX_SHARDS; i++)
+		segment_unmap(&r->shards[i].map);
+}
+
+static void
 detach(struct reader *r)
 {
-	detach_table(r);
+	forget_table(r);
+	unmap_shards(r, 0);
+	segment_unmap(&r->policies.map);
 	segment_unmap(&r->ctl_map);
 	r->ctl = NULL;
 	r->epoch = 0;
@@ -167,7 +179,7 @@ follow(struct reader *r)
 		return -ENODATA;
 	if (table != r->table || r->root == NULL) {
 		int error;
-		detach_table(r);
+		forget_table(r);
 		if ((error = attach_root(r, table)) != 0)
 			return error;
 	}
@@ -270,22 +282,25 @@ was_replaced(const struct reader *r)
 	return stat(name, &st) != 0 || st.st_ino != r->ctl_stat.st_ino || st.st_dev != r->ctl_stat.st_dev;
 }
 
-static void
-let_go(struct reader_part *p, const _Atomic uint64_t *word)
-{
-	if (p->generation != atomic_load_explicit((_Atomic uint64_t *)word, memory_order_acquire)) {
-		segment_unmap(&p->map);
-		p->generation = p->epoch = 0;
-	}
-}
-
-/* Superseded files live as long as somebody maps them (I7): a reader without requests must not. */
+/*
+ * Superseded files live as long as somebody maps them (I7): a reader without requests must not.
+ * A few at a time, for unmapping a shard takes some 0.1 ms.
+ */
 static void
 let_superseded_go(struct reader *r)
 {
-	for (unsigned i = 0; i < r->geometry.shards; i++)
-		let_go(&r->shards[i], &r->root->generation[i]);
-	let_go(&r->policies, &r->root->policies_generation);
+	unsigned left = LET_GO_AT_ONCE;
+
+	for (unsigned i = 0; left > 0 && i < LAYOUT_MAX_SHARDS; i++) {
+		struct reader_part *p = &r->shards[i];
+
+		if (p->map.base == NULL || (i < r->geometry.shards && p->generation ==
+		    atomic_load_explicit(&r->root->generation[i], memory_order_acquire)))
+			continue;
+		segment_unmap(&p->map);
+		p->generation = p->epoch = 0;
+		left--;
+	}
 }
 
 int
