@@ -4,7 +4,7 @@
 import shutil
 import statistics
 
-from parts.lookup import run
+from parts.lookup import number, run
 
 order = 60
 
@@ -28,13 +28,16 @@ def curves(points, names):
 
 def by_origins(ctx, options):
 	times, memory, seconds = [], [], []
-	for n in decades(3, ctx.pick(7, 6, 3)):
+	for n in decades(3, ctx.pick(7, 6, 4)):
 		ctx.say(f"{n} origins")
 		builds, measured = run(ctx, n, **options, questions="hit", subjects=",".join(NAMES))
 		times.append((n, {s: hit_ns(measured, s) for s in NAMES}))
 		memory.append((n, {s: b["bytes"] / n for s, b in builds.items()}))
 		seconds.append((n, {s: b["seconds"] for s, b in builds.items()}))
-		ctx.row(f"{n} origins: hit, alone", "ns", measured["ours", "hit", "uniform", "alone"])
+		ctx.row(f"{number(n)} origins: hit, alone", "ns", measured["ours", "hit", "uniform", "alone"],
+		    NAMES["two_reads"], measured["two_reads", "hit", "uniform", "alone"])
+		ctx.row(f"{number(n)} origins: memory", "bytes/origin", [builds["ours"]["bytes"] / n])
+		ctx.row(f"{number(n)} origins: filling a table", "s", [builds["ours"]["seconds"]])
 	ctx.plot("lookup-origins", "One look-up, alone: hit, uniform", "origins", "ns", curves(times, NAMES))
 	ctx.plot("memory-origins", "Memory", "origins", "bytes per origin", curves(memory, NAMES))
 	ctx.plot("build-origins", "Filling an empty table", "origins", "seconds", curves(seconds, NAMES))
@@ -49,10 +52,10 @@ def by(ctx, what, most, options):
 		at = {q: times["ours", q, "uniform", "alone"] for q in ("hit", "miss")}
 		points.append((n, {q: statistics.median(v) for q, v in at.items()}))
 		memory.append((n, {"ours": builds["ours"]["bytes"] / origins}))
-		ctx.row(f"{origins} origins, {n} {what}: hit", "ns", at["hit"])
-		ctx.row(f"{origins} origins, {n} {what}: miss", "ns", at["miss"])
-	ctx.plot(f"lookup-{what}", f"One look-up, alone, among {origins} origins", what, "ns", curves(points, {"hit": "hit", "miss": "miss"}), "x")
-	ctx.plot(f"memory-{what}", f"Memory, {origins} origins", what, "bytes per origin", curves(memory, {"ours": "corscache"}), "x")
+		ctx.row(f"{number(origins)} origins, {n} {what}: hit", "ns", at["hit"])
+		ctx.row(f"{number(origins)} origins, {n} {what}: miss", "ns", at["miss"])
+	ctx.plot(f"lookup-{what}", f"One look-up, alone, among {number(origins)} origins", what, "ns", curves(points, {"hit": "hit", "miss": "miss"}), "x")
+	ctx.plot(f"memory-{what}", f"Memory, {number(origins)} origins", what, "bytes per origin", curves(memory, {"ours": "corscache"}), "x")
 
 
 def by_readers(ctx):
