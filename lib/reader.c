@@ -15,7 +15,7 @@
 #include "shard.h"
 
 #define LET_GO_AT_ONCE	8	/* superseded shards a refresh */
-#define CACHED_POLICIES	64	/* opened and verified once, not once a look-up */
+#define CACHED_POLICIES	256	/* opened and verified once, not once a look-up */
 
 struct reader_part {
 	struct mapping	 map;
@@ -337,7 +337,7 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	off = atomic_load_explicit(&s->slots[handle], memory_order_acquire);
 	if (off == 0)
 		return NULL;
-	c = &r->cache[off / 8 % CACHED_POLICIES];
+	c = &r->cache[handle % CACHED_POLICIES];
 	if (c->off == off && c->handle == handle)
 		return &c->policy;
 	*error = true;
