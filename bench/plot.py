@@ -15,9 +15,9 @@ def draw(out, name, title, x, y, curves, logarithmic):
 	lines = [f'"{name}.dat" index {i} using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 0.5 title columnheader(1)'
 	    for i in range(len(curves))]
 	script = [
-		"set terminal svg size 720,440 dynamic background 'white' font 'sans-serif,13'",
+		"set terminal svg size 860,440 dynamic background 'white' font 'sans-serif,13'",
 		f'set output "{name}.svg"', f'set title "{title}"', f'set xlabel "{x}"', f'set ylabel "{y}"',
-		"set grid", "set key left top", "set format x '%.0s %c'",
+		"set grid", "set key outside right top", "set autoscale xfix", "set format x '%.0s %c'",
 		*(f"set logscale {axis}" for axis in logarithmic), "set yrange [0:*]" if "y" not in logarithmic else "",
 		"plot " + ", \\\n\t".join(lines),
 	]
