@@ -89,9 +89,9 @@ forget_table(struct reader *r)
 }
 
 static void
-unmap_shards(struct reader *r, unsigned from)
+unmap_shards(struct reader *r)
 {
-	for (unsigned i = from; i < LAYOUT_MAX_SHARDS; i++)
+	for (unsigned i = 0; i < LAYOUT_MAX_SHARDS; i++)
 		segment_unmap(&r->shards[i].map);
 }
 
@@ -99,7 +99,7 @@ static void
 detach(struct reader *r)
 {
 	forget_table(r);
-	unmap_shards(r, 0);
+	unmap_shards(r);
 	segment_unmap(&r->policies.map);
 	segment_unmap(&r->ctl_map);
 	r->ctl = NULL;
