@@ -12,7 +12,7 @@ dist_lighttpd_DATA = \
 	packaging/lighttpd/corscache.conf \
 	packaging/lighttpd/corscache.lua \
 	packaging/lighttpd/sample.conf
-EXTRA_DIST += packaging/README.md
 
-# Every setting with its default: cachectl config --sample, which a test compares.
-dist_pkgdata_DATA = packaging/corscache.conf
+# README.md explains the files above. corscache.conf has every setting with its
+# default: cachectl config --sample, which a test compares.
+dist_pkgdata_DATA = packaging/README.md packaging/corscache.conf
