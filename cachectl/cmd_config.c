@@ -44,7 +44,7 @@ cmd_config(const struct call *call)
 	size_t i;
 
 	if (!flag_is_given(call, "sample")) {
-		complain("only --sample is known");
+		complain("config takes --sample; see cachectl config --help");
 		return EXIT_MISUSED;
 	}
 	printf("# corscache.conf -- the settings of corscache-responder, corscache-syncd and cachectl.\n"

@@ -166,6 +166,9 @@ refuse(struct order *o, const char *origin)
 		return EXIT_FAILED;
 	}
 	status = daemon_replace(o->call, &o->w);
+	if (status == EXIT_ABSENT)
+		complain("another process writes the table in %s and does not listen on %s: see sync.control_socket",
+		    o->call->config->table_path, o->call->config->sync_control_socket);
 	return status == EXIT_YES ? hold(o, origin) : EXIT_FAILED;
 }
 

@@ -282,6 +282,8 @@ load_from(const struct call *call, FILE *in)
 	struct known *k;
 	int status = daemon_replace(call, &w);
 
+	if (status == EXIT_ABSENT)
+		complain("another process writes the table in %s: stop corscache-syncd first", call->config->table_path);
 	if (status == EXIT_YES)
 		status = load(&l, w, in);
 	if (status == EXIT_YES)

@@ -94,9 +94,7 @@ daemon_replace(const struct call *call, struct writer **w)
 	if (error == 0)
 		return EXIT_YES;
 	if (error == -EWOULDBLOCK)
-		complain("another process writes the table in %s and does not listen on %s", options.dir,
-		    call->config->sync_control_socket);
-	else
-		complain("the table in %s cannot be written: %s", options.dir, err[0] != '\0' ? err : strerror(-error));
-	return error == -EWOULDBLOCK ? EXIT_ABSENT : EXIT_FAILED;
+		return EXIT_ABSENT;
+	complain("the table in %s cannot be written: %s", options.dir, err[0] != '\0' ? err : strerror(-error));
+	return EXIT_FAILED;
 }

@@ -21,7 +21,7 @@ int	 daemon_ask(const struct call *call, const char *line, int64_t *entries, cha
 /*
  * The writer's lock, as the owner of the directory: root's files would be
  * closed to the daemon that comes later, so root becomes that user for good.
- * EXIT_ABSENT: another writer lives.
+ * EXIT_ABSENT: another writer lives, nothing was complained about.
  */
 int	 daemon_replace(const struct call *call, struct writer **w);
 

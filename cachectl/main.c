@@ -301,8 +301,10 @@ parse_options(int argc, char **argv, const struct command *c, struct call *call)
 		    c->flags[i].value != NULL ? required_argument : no_argument, NULL, 256 + (int)i };
 	optind = 0;
 	while ((letter = getopt_long(argc, argv, c == NULL ? "+" SHORT_OPTIONS : SHORT_OPTIONS, options, NULL)) != -1) {
-		if (letter == '?')
+		if (letter == '?') {
+			complain("see cachectl %s%s--help", c != NULL ? c->name : "", c != NULL ? " " : "");
 			return false;
+		}
 		if (letter >= 256)
 			call->given[call->ngiven++] = (struct given){ &c->flags[letter - 256], optarg };
 		else

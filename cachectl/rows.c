@@ -23,7 +23,8 @@ open_table(const struct call *call, struct reader **r, int also_fine)
 	}
 	if ((error = reader_refresh(*r)) == 0 || error == also_fine)
 		return EXIT_YES;
-	complain("no table can be read in %s: %s", call->config->table_path, reader_strerror(*r));
+	complain("no table can be read in %s: %s; corscache-syncd makes it, for the group table.group",
+	    call->config->table_path, reader_strerror(*r));
 	reader_close(r);
 	return EXIT_FAILED;
 }

@@ -41,7 +41,7 @@ clock_ms(clockid_t clock)
 static int
 fail(struct writer *w, int error, const char *what, const char *name)
 {
-	snprintf(w->error, sizeof w->error, "%s %s: %s", what, name, strerror(-error));
+	snprintf(w->error, sizeof w->error, "cannot %s %s: %s", what, name, strerror(-error));
 	return error;
 }
 
@@ -373,7 +373,7 @@ writer_tick(struct writer *w)
 
 	writer_set(w, STATUS_heartbeat_at, clock_ms(CLOCK_REALTIME));
 	if (fstat(w->ctl_map.fd, &st) == 0 && st.st_nlink == 0)
-		return fail(w, -ESTALE, "somebody removed", "the table's directory");
+		return fail(w, -ESTALE, "go on", "without the table's directory, which somebody removed");
 	if (w->live == NULL || w->next != NULL || !table_is_crowded(w->live) ||
 	    clock_ms(CLOCK_MONOTONIC) < w->reshard_at_ms)
 		return 0;

@@ -135,7 +135,7 @@ bind_beside(struct listener *l, const struct listener_options *opt, struct socka
 	error = bind(l->fd, (struct sockaddr *)&beside, sizeof beside) != 0 ? errno : 0;
 	umask(mask);
 	if (error != 0) {
-		snprintf(err, errlen, "socket %s: %s", beside.sun_path, strerror(error));
+		snprintf(err, errlen, "socket %s: cannot be made: %s", opt->path, strerror(error));
 		return EX_CANTCREAT;
 	}
 	status = set_group(beside.sun_path, opt->group, err, errlen);
@@ -181,7 +181,8 @@ bind_own(struct listener *l, const struct listener_options *opt, char *err, size
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	lock = l->fd < 0 ? -errno : lock_directory(opt->path);
 	if (lock < 0) {
-		snprintf(err, errlen, "socket %s: %s", opt->path, strerror(-lock));
+		snprintf(err, errlen, "socket %s: its directory cannot be opened or locked: %s", opt->path,
+		    strerror(-lock));
 		listener_close(l);
 		return EX_CANTCREAT;
 	}

@@ -43,9 +43,9 @@ struct program {
 };
 
 static void
-usage(FILE *out)
+usage(void)
 {
-	fputs("usage: corscache-responder [-c FILE] [-o SECTION.NAME=VALUE]... [-t]\n"
+	puts("usage: corscache-responder [-c FILE] [-o SECTION.NAME=VALUE]... [-t]\n"
 	    "                           [--socket PATH] [--threads N]\n"
 	    "Answers CORS questions of web servers over FastCGI, from the shared table.\n\n"
 	    "  -c, --config FILE     settings (" CONFIG_DEFAULT_FILE ")\n"
@@ -56,16 +56,24 @@ usage(FILE *out)
 	    "  -V, --version         say the version and exit\n"
 	    "  -h, --help            say this and exit\n\n"
 	    "A listening socket on fd 0 or from systemd is used instead of responder.socket.\n"
-	    "SIGHUP reads the settings again; SIGTERM answers what was asked and exits.\n", out);
+	    "SIGHUP reads the settings again; SIGTERM answers what was asked and exits.");
+}
+
+/* why: NULL where getopt_long() said so itself. */
+static _Noreturn void
+usage_error(const char *why)
+{
+	if (why != NULL)
+		fprintf(stderr, "corscache-responder: %s\n", why);
+	fputs("Try 'corscache-responder --help'.\n", stderr);
+	exit(EX_USAGE);
 }
 
 static void
 add_override(struct arguments *a, const char *text)
 {
-	if (a->noverrides == MAX_OVERRIDES) {
-		fprintf(stderr, "corscache-responder: more than %d options\n", MAX_OVERRIDES);
-		exit(EX_USAGE);
-	}
+	if (a->noverrides == MAX_OVERRIDES)
+		usage_error("too many -o");
 	a->overrides[a->noverrides++] = text;
 }
 
@@ -103,14 +111,12 @@ read_arguments(struct arguments *a, int argc, char **argv)
 		case THREADS:	add_shorthand(a, 1, "responder.threads", optarg); break;
 		case 't':	a->only_test = true; break;
 		case 'V':	puts("corscache-responder " PACKAGE_VERSION); exit(EX_OK);
-		case 'h':	usage(stdout); exit(EX_OK);
-		default:	usage(stderr); exit(EX_USAGE);
+		case 'h':	usage(); exit(EX_OK);
+		default:	usage_error(NULL);
 		}
 	}
-	if (optind < argc) {
-		usage(stderr);
-		exit(EX_USAGE);
-	}
+	if (optind < argc)
+		usage_error("it takes no arguments");
 	for (i = 0; i < 2; i++)
 		if (a->owned[i] != NULL)
 			add_override(a, a->owned[i]);

@@ -366,6 +366,8 @@ version_done(void *arg, const PGresult *r)
 
 	if (sqlstate != NULL && (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0))
 		pg_drop(f->pg, sqlstate, "the schema cors is missing in this database: run sql/0001_schema.sql");
+	else if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
+		pg_drop(f->pg, sqlstate, "this role may not read the schema cors: GRANT cors_reader to it");
 	else if (expect(f, r, PGRES_TUPLES_OK, "read the schema's version") &&
 	    is_version_known(f, PQntuples(r) > 0 ? atoi(PQgetvalue(r, 0, 0)) : 0))
 		pg_ask(f->pg, first_check_done, CHECK);

@@ -30,7 +30,7 @@
 
 #define PROGRAM		"corscache-syncd"
 #define VERSION_TEXT	PROGRAM " " PACKAGE_VERSION
-#define TICK_MS		100	/* heartbeat, emptying of superseded files */
+#define TICK_MS		100	/* heartbeat, resharding */
 #define MOST_OVERRIDES	64
 
 static const char usage_text[] =
@@ -161,8 +161,12 @@ open_control(struct daemon *d)
 
 	if (error == 0)
 		return EX_OK;
-	log_err("control: %s: %s", d->config->sync_control_socket, strerror(-error));
-	return error == -EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
+	if (error == -EADDRINUSE) {
+		log_err("control: another process listens on %s: is a " PROGRAM " running?", d->config->sync_control_socket);
+		return EX_UNAVAILABLE;
+	}
+	log_err("control: cannot listen on %s: %s", d->config->sync_control_socket, strerror(-error));
+	return EX_CANTCREAT;
 }
 
 static int
