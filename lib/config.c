@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #define FILE_MAX	(1024 * 1024)	/* bytes; a sane file has a few hundred */
 #define NSECTIONS_MAX	8
@@ -92,8 +91,7 @@ config_allowed(size_t option, char *buf, size_t cap)
 	case OPTION_path:
 		return "an absolute path";
 	case OPTION_socket:
-		snprintf(buf, cap, "an absolute path of at most %zu bytes",
-		    sizeof ((struct sockaddr_un *)0)->sun_path - 1);
+		snprintf(buf, cap, "an absolute path of at most %zu bytes", CONFIG_SOCKET_MAX);
 		break;
 	case OPTION_int:
 		snprintf(buf, cap, "%d to %d", d->min, d->max);
@@ -129,7 +127,7 @@ text_is_allowed(const struct option_desc *d, const char *text, enum config_sourc
 		return true;
 	if (text[0] == '\0' || (source == CONFIG_FROM_FILE && text[0] != '/'))
 		return false;
-	return d->type == OPTION_path || strlen(text) < sizeof ((struct sockaddr_un *)0)->sun_path;
+	return d->type == OPTION_path || strlen(text) <= CONFIG_SOCKET_MAX;
 }
 
 /* 0, -EINVAL: the value is not allowed, -ENOMEM. */

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/un.h>
 
 #define CONFIG_DEFAULT_FILE	"/etc/corscache/corscache.conf"
 
@@ -55,6 +56,9 @@ int	 config_load(struct config **c, const char *file, const char *const *overrid
 	    char *err, size_t errlen);
 void	 config_free(struct config **c);
 enum config_source	 config_source(const struct config *c, size_t option);
+/* Longest path of a socket, without NUL: one may be made as "path.new" beside it and then moved. */
+#define CONFIG_SOCKET_MAX	(sizeof ((struct sockaddr_un *)0)->sun_path - sizeof ".new")
+
 /* What is allowed: "10 to 3600000", "200 or 204", "an absolute path" ... */
 const char		*config_allowed(size_t option, char *buf, size_t cap);
 /* The value as text; buf for ints. */

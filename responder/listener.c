@@ -169,10 +169,8 @@ bind_own(struct listener *l, const struct listener_options *opt, char *err, size
 	struct sockaddr_un address = { .sun_family = AF_UNIX }, beside = { .sun_family = AF_UNIX };
 	int lock, status;
 
-	if (opt->path[0] != '/' ||
-	    snprintf(beside.sun_path, sizeof beside.sun_path, "%s.new", opt->path) >=
-	    (int)sizeof beside.sun_path) {
-		snprintf(err, errlen, "responder.socket: %s is no absolute path of at most %zu bytes", opt->path,
+	if (snprintf(beside.sun_path, sizeof beside.sun_path, "%s.new", opt->path) >= (int)sizeof beside.sun_path) {
+		snprintf(err, errlen, "responder.socket: %s is longer than %zu bytes", opt->path,
 		    sizeof address.sun_path - sizeof ".new");
 		return EX_CONFIG;
 	}
