@@ -250,15 +250,14 @@ END $$;
 CREATE OR REPLACE FUNCTION cors.accept_policy_name(name text)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF octet_length(name) <= 63 AND name ~ '^[a-zA-Z0-9][a-zA-Z0-9._-]*$' THEN
+	IF octet_length(name) BETWEEN 1 AND 63 AND name !~ '[\u0001-\u001f\u007f]' THEN
 		RETURN true;
 	END IF;
 	RETURN cors.reject('policies', 'name', format('%L is not a policy name: %s', left(name, 80), CASE
 	    WHEN name = '' THEN 'it is empty'
 	    WHEN octet_length(name) > 63 THEN 'it is longer than 63 bytes'
-	    WHEN name ~ '^[._-]' THEN 'it begins with a punctuation mark'
-	    ELSE 'it has a character other than letters, digits and ._-' END),
-	    'write 1 to 63 letters, digits and ._-, a letter or digit first, such as ''public-api''');
+	    ELSE 'it has a control character' END),
+	    'write 1 to 63 bytes without line breaks and tabs, such as ''public-api''');
 END $$;
 
 -- One name of a list: NULL or the reason it may not stand there.
