@@ -206,6 +206,9 @@ class Server:
 			self.assertEqual(reply.all("Variable-CORS_VARY"), [])
 		self.assertTrue(self.client.allowed("https://ok.example", host="strict.localhost"))
 		self.assertEqual(self.client("GET", "/", host="strict.localhost").status, 200)
+		for origin, status in (("http://strict.localhost", 200), ("https://strict.localhost", 403)):
+			reply = self.client("POST", "/app/status/200", [("Origin", origin)], b"x", host="strict.localhost")
+			self.assertEqual(reply.status, status, f"{origin}: its own")
 
 	# Hostile requests
 
