@@ -503,7 +503,7 @@ check_changes(struct sink *s)
 }
 
 static int
-apply_batch(struct sink *s, bool is_partial)
+apply_all(struct sink *s)
 {
 	struct delta *d = &s->delta;
 	struct policy_row *policies = calloc(d->nlists + 1, sizeof *policies);
@@ -514,9 +514,64 @@ apply_batch(struct sink *s, bool is_partial)
 	for (size_t i = 0; i < d->nlists; i++)
 		policies[i] = d->lists[i]->row;
 	error = table_batch(writer_table(s->w), d->changes, d->nchanges, policies, d->nlists,
-	    d->refused, is_partial ? 0 : d->nrefused);
+	    d->refused, d->nrefused);
 	free(policies);
 	return error;
+}
+
+/* The policies that this delta is about; NULL: no memory. */
+static struct keyset *
+changed_policies(const struct delta *d)
+{
+	struct keyset *set = keyset_new();
+	bool is_ok = set != NULL;
+
+	for (size_t i = 0; is_ok && i < d->nlists; i++)
+		is_ok = keyset_put(set, no_realm, d->lists[i]->row.name) != NULL;
+	for (size_t i = 0; is_ok && i < d->nrefused; i++)
+		is_ok = keyset_put(set, no_realm, d->refused[i]) != NULL;
+	if (!is_ok)
+		keyset_free(&set);
+	return set;
+}
+
+/* One origin alone, under a policy that stays as it is: true whatever else changed. */
+static bool
+stands_alone(const struct change *c, const struct keyset *policies)
+{
+	struct rule rule;
+
+	return !c->gone && rule_parse(&rule, c->row.origin.at, c->row.origin.len) == ORIGIN_OK &&
+	    rule.form == RULE_EXACT && keyset_get(policies, no_realm, c->row.policy) == NULL;
+}
+
+/*
+ * A part of what some transactions changed: no row may meet a policy that it never had, and no
+ * wide row an origin that another one refused or will refuse. So what stands alone is put, all else
+ * that changed refuses, and the policies stay, until the load brings the whole.
+ */
+static int
+apply_part(struct sink *s)
+{
+	struct delta *d = &s->delta;
+	struct table *t = writer_table(s->w);
+	struct keyset *policies = changed_policies(d);
+	int64_t held = policies != NULL ? 0 : -ENOMEM;
+	size_t kept = 0;
+
+	for (size_t i = 0; held >= 0 && i < d->nchanges; i++) {
+		const struct change *c = &d->changes[i];
+
+		if (stands_alone(c, policies))
+			d->changes[kept++] = *c;
+		else
+			held = table_hold(t, c->row.realm, c->row.origin);
+	}
+	keyset_free(&policies);
+	if (held < 0)
+		return (int)held;
+	d->nchanges = kept;
+	return table_batch(t, d->changes, d->nchanges, NULL, 0, NULL, 0);
 }
 
 /* Policies that are gone, as opposed to refused, are forgotten. */
@@ -541,7 +596,7 @@ sink_delta_apply(struct sink *s, bool is_partial)
 	if (error == 0)
 		error = check_changes(s);
 	if (error == 0)
-		error = apply_batch(s, is_partial);
+		error = is_partial ? apply_part(s) : apply_all(s);
 	if (error == 0) {
 		for (size_t i = 0; i < d->nchanges; i++)
 			keyset_remove(s->holds, d->changes[i].row.realm, d->changes[i].row.origin);

@@ -52,7 +52,8 @@ uint64_t sink_loaded(const struct sink *s);	/* rows seen by that load so far */
 /*
  * The current state of what changed. A row with the policy NULL, or a policy
  * with methods NULL, is gone. apply does all of it or fails; then begin again.
- * is_partial: other changes are missing, so policies are not removed yet.
+ * is_partial: other changes are missing, and a load will bring them: until
+ * then what cannot stand alone refuses, and policies stay as they are.
  */
 int	 sink_delta_begin(struct sink *s, size_t most, uint64_t number);
 int	 sink_delta_row(struct sink *s, const struct span *columns);

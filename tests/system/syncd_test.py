@@ -388,6 +388,27 @@ class Following(Case):
 		self.sql("DELETE FROM cors.origins WHERE realm <> ''")
 		self.assert_equal(d)
 
+	def test_bulk_change_is_not_seen_in_part(self):
+		self.sql("INSERT INTO cors.policies (name) VALUES ('old'), ('new')")
+		self.sql("INSERT INTO cors.origins (realm, origin, policy)"
+		    " SELECT 'bulk', 'https://o' || n || '.example', 'old' FROM generate_series(1, 10001) n")
+		self.sql("INSERT INTO cors.origins (realm, origin) VALUES ('bulk', 'https://*.wild.example')")
+		self.sql("INSERT INTO cors.origins (realm, origin, allow) VALUES ('bulk', 'https://no.wild.example', false)")
+		d = self.syncd()		# its second load is a second away
+		self.sql("BEGIN")
+		self.sql("UPDATE cors.origins SET policy = 'new' WHERE policy = 'old'")
+		self.sql("UPDATE cors.policies SET credentials = true WHERE name = 'old'")
+		self.sql("DELETE FROM cors.origins WHERE origin LIKE '%wild.example'")
+		self.insert(B)
+		self.sql("COMMIT")
+		eventually("a row that stands alone", lambda: d.has(B))
+		while d.status()["snapshots"] == 1:
+			widened, rows = d.policies()["old"][3], d.rows()
+			self.assertFalse(widened and rows["bulk", "https://o1.example"][0] == "old", "rows of old, policy of new")
+			self.assertFalse(("bulk", "https://no.wild.example") not in rows and
+			    rows.get(("bulk", "https://*.wild.example"), (None,))[0], "the refusal went before what it refuses")
+		self.assert_equal(d)
+
 	def test_bypassed_triggers_are_noticed(self):
 		d = self.syncd(sync__poll_ms=100)
 		self.sql("BEGIN")
