@@ -8,6 +8,7 @@
 
 #define ROWS_PER_SHARD		32768	/* at most, when a table is built */
 #define CROWDED_ROWS_PER_SHARD	131072	/* then it is built anew with more shards */
+#define WORTH_HANDLES		65536	/* of policies: then the dead ones are worth a table anew */
 
 /* Before a change that is more than one exact row (I11). */
 void
@@ -27,11 +28,21 @@ shards_for(uint64_t rows, unsigned most)
 	return n;
 }
 
+/* Handles are never used again (I10), and run out: a copy of the table begins at 0. */
+static bool
+has_spent_handles(const struct table *t)
+{
+	return t->next_handle > WORTH_HANDLES &&
+	    t->next_handle / 2 > atomic_load_explicit(&t->root->policies, memory_order_relaxed);
+}
+
 bool
 table_is_crowded(const struct table *t)
 {
 	uint64_t rows = table_rows(t);
 
+	if (has_spent_handles(t))
+		return true;
 	return rows / t->root->shards > CROWDED_ROWS_PER_SHARD &&
 	    shards_for(rows, t->place->max_shards) > t->root->shards;
 }

@@ -83,7 +83,7 @@ int	 table_copy(struct table *to, struct table *from);
 void	 table_free(struct table **t);
 /* Calls name() with every file it is made of. */
 void	 table_each_file(const struct table *t, void (*name)(void *arg, const char *file), void *arg);
-/* The table should have more shards than it has. */
+/* It should be copied: it needs more shards than it has, or spent its policy handles. */
 bool	 table_is_crowded(const struct table *t);
 /* Before a change that is more than one exact row (I11). */
 void	 table_bump_epoch(struct table *t);

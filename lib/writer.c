@@ -348,7 +348,7 @@ writer_hold_all(struct writer *w)
 	return 0;
 }
 
-/* The same rows in a table with more shards, so that each stays quick to rebuild. */
+/* The same rows in a new table: with more shards, so that each stays quick to rebuild, and policy handles from 0. */
 static int
 reshard(struct writer *w)
 {

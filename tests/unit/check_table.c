@@ -332,6 +332,37 @@ START_TEST(a_policy_changes_all_its_origins)
 }
 END_TEST
 
+/* A policy for each row that comes and goes: handles are counted from 0 again before they run out. */
+START_TEST(spent_handles_are_won_back)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r = open_reader(dir);
+	struct table_info ti;
+	char name[32];
+
+	publish_empty(w, 0);
+	assert_ok(put_policy(writer_table(w), "stays", "PUT", false));
+	assert_ok(put(writer_table(w), "", "https://a.example", "stays"));
+	assert_ok(put_policy(writer_table(w), "goes", "PUT", false));
+	assert_ok(put(writer_table(w), "", "https://b.example", "goes"));
+	assert_ok(table_policy_remove(writer_table(w), (struct span){ "goes", 4 }));
+	for (int i = 0; i < 70000; i++) {
+		int n = snprintf(name, sizeof(name), "p%d", i);
+		assert_ok(put_policy(writer_table(w), name, "PUT", false));
+		assert_ok(table_policy_remove(writer_table(w), (struct span){ name, (size_t)n }));
+		if (i % 1000 == 0)
+			assert_ok(writer_tick(w));
+	}
+	reader_info(r, &ti);
+	ck_assert_uint_eq(ti.table, 2);
+	ck_assert_str_eq(find(r, "", "https://a.example").policy, "stays");
+	ck_assert(find(r, "", "https://b.example").match.refuses);	/* its policy is gone */
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
 static int
 count_policy(const struct policy *p, void *arg)
 {
@@ -1331,6 +1362,7 @@ main(void)
 	tcase_add_test(rows, a_row_expires_at_its_second);
 	tcase_add_test(rows, what_is_unsafe_counts_as_absent);
 	tcase_add_test(rows, a_policy_changes_all_its_origins);
+	tcase_add_test(rows, spent_handles_are_won_back);
 	tcase_add_test(rows, policies_grow_past_their_first_file);
 	tcase_add_test(rows, a_policy_may_change_for_ever);
 	tcase_add_test(rows, a_hold_refuses_until_the_row_is_put_or_removed);
