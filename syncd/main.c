@@ -117,7 +117,7 @@ reload(struct daemon *d)
 
 	sdnotify_reloading();
 	if (load_settings(d, &fresh, why, sizeof why) != EX_OK) {
-		log_err("config: %s: nothing was changed", why);
+		log_err("config: not reloaded, the old settings stay: %s", why);
 	} else if (feed_configure(d->feed, fresh) != 0) {
 		log_err("config: out of memory");
 		config_free(&d->config);

@@ -814,7 +814,7 @@ class Daemon(Case):
 		d = self.syncd()
 		good = d.options["sync.conninfo"]
 		d.options["sync.poll_ms"] = "never"
-		self.hup(d, "nothing was changed")
+		self.hup(d, "the old settings stay")
 		self.assertEqual(d.status()["connects"], 1)
 		d.options["sync.poll_ms"] = 200
 		self.hup(d, "read again")
