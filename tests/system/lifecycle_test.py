@@ -124,6 +124,7 @@ class ResponderAway(unittest.TestCase):
 		self.assertEqual(client.preflight(A).status, preflight)
 		# a realm that enforces does not open because nobody can be asked
 		self.assertEqual(client("GET", "/", [("Origin", "https://ok.example")], host="strict.localhost").status, 403)
+		self.assertEqual(client("GET", "/", host="strict.localhost").status, 200)
 
 	def test_stopped(self):
 		harness.stack.command("stop", "responder")
