@@ -64,7 +64,7 @@ ask(struct replier *rp, const struct facts *f, enum headers_form form, struct an
 static bool
 is_blocked(const struct facts *f, const struct decision *d)
 {
-	return f->enforce && d->class == REQUEST_ACTUAL && !d->allow && !facts_origin_is_own(f);
+	return f->enforce && d->class != REQUEST_NON_CORS && !d->allow && !facts_origin_is_own(f);
 }
 
 static struct span

@@ -204,6 +204,8 @@ class Answers(unittest.TestCase):
 			self.assertLess(self.r.ask([("REQUEST_METHOD", "GET"), on], role).status, 300)
 			own = actual("https://here.example", on, ("HTTP_HOST", "here.example"), ("REQUEST_SCHEME", "https"))
 			self.assertLess(self.r.ask(own, role).status, 300)
+			# lighttpd takes Access_Control_Request_Method for no preflight and asks its authorizer
+			self.assertEqual(self.r.ask(preflight(UNKNOWN, on), role).status, 403)
 
 	def test_debug(self):
 		on = ("CORS_DEBUG", "1")
