@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,21 +31,35 @@ segment_name_policies(char name[SEGMENT_NAME], uint64_t table, uint64_t generati
 	snprintf(name, SEGMENT_NAME, "t%" PRIu64 ".p%" PRIu64, table, generation);
 }
 
+/* In a directory where strangers may make names, only root's and our own are worth anything. */
+static bool
+may_be_trusted(int parent, const struct stat *st)
+{
+	struct stat above;
+
+	if ((st->st_mode & 022) != 0 || fstat(parent, &above) != 0)
+		return false;
+	return (above.st_mode & 022) == 0 || st->st_uid == 0 || st->st_uid == geteuid();
+}
+
 int
 segment_directory(const char *path, int *dirfd, uid_t *uid)
 {
-	char name[PATH_MAX];
+	int parent = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, error = 0;
 	struct stat st;
-	int fd;
 
-	if ((size_t)snprintf(name, sizeof name, "%s/" LAYOUT_DIR, path) >= sizeof name)
-		return -ENAMETOOLONG;
-	if ((fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+	if (parent < 0)
 		return -errno;
-	if (fstat(fd, &st) != 0 || (st.st_mode & 022) != 0) {
+	fd = openat(parent, LAYOUT_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		error = -errno;
+	else if (!may_be_trusted(parent, &st))
+		error = -EPERM;
+	close(parent);
+	if (error != 0 && fd >= 0)
 		close(fd);
-		return -EPERM;
-	}
+	if (error != 0)
+		return error;
 	*dirfd = fd;
 	*uid = st.st_uid;
 	return 0;

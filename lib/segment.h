@@ -5,8 +5,9 @@
  *
  * Files are relative to a directory descriptor. Readers trust a file only if
  * it is a regular file, reached without a symbolic link, owned by the same
- * user as the directory, and writable by nobody else. Calls return 0 or
- * -errno and leave their results alone on failure.
+ * user as the directory, and writable by nobody else; and the directory only
+ * if it is root's, our own, or in a place where strangers make no names.
+ * Calls return 0 or -errno and leave their results alone on failure.
  */
 #ifndef SEGMENT_H
 #define SEGMENT_H

@@ -973,6 +973,33 @@ assert_distrust(const char *dir, const char *what)
 	reader_close(&r);
 }
 
+START_TEST(a_reader_trusts_no_stranger_in_a_public_place)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	char path[PATH_MAX];
+	struct reader *r;
+
+	if (geteuid() != 0) {
+		fprintf(stderr, "SKIP: only root can give files away: their owner is not tested\n");
+		writer_close(&w);
+		return;
+	}
+	assert_ok(put(publish_empty(w, 0), "", "https://a.example", "default"));
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		path_of(path, dir, files[i]);
+		ck_assert_int_eq(chown(path, 65534, (gid_t)-1), 0);
+	}
+	ck_assert_int_eq(chmod(dir, 0755), 0);
+	r = open_reader(dir);		/* the writer's user need not be the reader's */
+	assert_row(r, "", "https://a.example", "https://a.example");
+	reader_close(&r);
+	ck_assert_int_eq(chmod(dir, 01777), 0);
+	assert_distrust(dir, "anybody may have made it");
+	writer_close(&w);
+}
+END_TEST
+
 START_TEST(a_reader_trusts_nobody_elses_files)
 {
 	char path[PATH_MAX], aside[PATH_MAX];
@@ -1382,6 +1409,7 @@ main(void)
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
 	tcase_add_test(disk, a_table_that_cannot_be_attached_is_left_alone);
 	tcase_add_test(disk, a_reader_follows_a_directory_that_was_made_anew);
+	tcase_add_test(disk, a_reader_trusts_no_stranger_in_a_public_place);
 	tcase_add_loop_test(disk, a_reader_trusts_nobody_elses_files, 0, sizeof(files) / sizeof(files[0]));
 	tcase_add_test(disk, a_full_disk_is_an_error_and_nothing_else);
 	tcase_set_timeout(rows, 120);
