@@ -26,6 +26,7 @@ import pathlib
 import pkgutil
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -233,6 +234,7 @@ def main():
 	out.mkdir(parents=True, exist_ok=True)
 	facts, failed = machine(), []
 	ctx = Context(args.scale, build, out, args.memory)
+	signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))		# or the servers would stay
 	try:
 		for name in args.parts or known:
 			ctx.part = name
