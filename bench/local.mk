@@ -3,7 +3,9 @@ bench_programs = bench/lookup bench/storm
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
 EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/smoke \
-	bench/parts/lookup.py bench/parts/writes.py bench/parts/growth.py
+	bench/parts/lookup.py bench/parts/writes.py bench/parts/growth.py \
+	bench/parts/web.py bench/web/wrk.lua bench/web/starlette_app.py bench/web/node_app.js bench/web/rs_cors.go \
+	bench/web/package.json bench/web/package-lock.json
 
 .PHONY: bench bench-quick
 bench: all $(bench_programs)
@@ -11,7 +13,7 @@ bench: all $(bench_programs)
 bench-quick: all $(bench_programs)
 	$(srcdir)/bench/bench.py --build . --quick $(PARTS)
 clean-local:
-	rm -rf bench/out
+	rm -rf bench/out bench/peers
 
 bench_workload = bench/workload.c bench/workload.h bench/ours.c bench/ours.h
 
