@@ -1,11 +1,12 @@
 # bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
-bench_programs = bench/lookup bench/storm
+bench_programs = bench/lookup bench/storm bench/fcgi_load bench/empty_classic bench/empty_epoll bench/allocations.so
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
 EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/smoke \
 	bench/parts/lookup.py bench/parts/writes.py bench/parts/growth.py \
 	bench/parts/web.py bench/web/wrk.lua bench/web/starlette_app.py bench/web/node_app.js bench/web/rs_cors.go \
 	bench/web/package.json bench/web/package-lock.json
+	bench/parts/lookup.py bench/parts/responder.py bench/parts/writes.py bench/parts/growth.py
 
 .PHONY: bench bench-quick
 bench: all $(bench_programs)
@@ -37,3 +38,16 @@ endif
 
 bench_storm_SOURCES = $(bench_workload) bench/storm.c
 bench_storm_LDADD = lib/libcorscache.a -lm
+
+bench_fcgi_load_SOURCES = $(bench_workload) bench/constant.h bench/fcgi_load.c
+bench_fcgi_load_LDADD = lib/libcorscache.a -lm
+bench_empty_classic_SOURCES = bench/constant.h bench/empty_classic.c
+bench_empty_classic_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
+bench_empty_classic_LDADD = $(FCGI_LIBS)
+bench_empty_epoll_SOURCES = bench/constant.h bench/empty_epoll.c responder/serve.c responder/serve.h
+bench_empty_epoll_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
+bench_empty_epoll_LDADD = lib/libcorscache.a $(FCGI_LIBS)
+# Preloaded; not sanitized: it goes below a sanitizer's own malloc.
+bench_allocations_so_SOURCES = bench/allocations.c
+bench_allocations_so_CFLAGS = $(WARN_CFLAGS) -fPIC
+bench_allocations_so_LDFLAGS = -shared
