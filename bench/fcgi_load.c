@@ -5,6 +5,9 @@
  * a connection a request. Half are preflights; one in ten origins is unknown,
  * one in ten below a pattern. Prints a line of JSON.
  *
+ * With --spin it never sleeps, so that the server has nobody to wake: what is
+ * measured then is the server alone, not how idle its client was.
+ *
  * With --fill it fills a table with that workload instead.
  */
 #include <dirent.h>
@@ -53,7 +56,7 @@ static struct {
 	uint64_t	 requests;
 	double		 seconds, warm_up;
 	pid_t		 pid;
-	bool		 is_kept, is_constant;
+	bool		 is_kept, is_constant, is_spinning;
 } options = { .load = { .origins = 100000, .patterns = 1000, .realms = 10, .policies = 10 },
 	.connections = 1, .requests = MOST_TIMES, .seconds = 1, .warm_up = 0 };
 
@@ -235,7 +238,7 @@ run_for(double seconds, uint64_t requests)
 	int64_t now = wall_ns(), end = now + (int64_t)(seconds * 1e9);
 
 	for (ntimes = 0; now < end && ntimes < requests; now = wall_ns()) {
-		int n = epoll_wait(epoll, events, 64, (int)((end - now) / 1000000) + 1);
+		int n = epoll_wait(epoll, events, 64, options.is_spinning ? 0 : (int)((end - now) / 1000000) + 1);
 		for (int i = 0; i < n && ntimes < requests; i++)
 			hear(events[i].data.ptr);
 	}
@@ -370,7 +373,7 @@ fill(void)
 static _Noreturn void
 usage(void)
 {
-	fputs("usage: fcgi_load --socket=PATH [--kept] [--constant] [--connections=N] [--requests=N] [--seconds=S]\n"
+	fputs("usage: fcgi_load --socket=PATH [--kept] [--spin] [--constant] [--connections=N] [--requests=N] [--seconds=S]\n"
 	    "    [--warm-up=S] [--pid=SERVER] [--origins=N]\n"
 	    "       fcgi_load --fill=DIR [--origins=N]\n", stderr);
 	exit(64);
@@ -380,7 +383,7 @@ static void
 parse_options(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "fill", 1, NULL, 'f' }, { "socket", 1, NULL, 'S' }, { "kept", 0, NULL, 'k' },
+		{ "fill", 1, NULL, 'f' }, { "socket", 1, NULL, 'S' }, { "kept", 0, NULL, 'k' }, { "spin", 0, NULL, 'P' },
 		{ "constant", 0, NULL, 'C' }, { "connections", 1, NULL, 'c' }, { "requests", 1, NULL, 'r' },
 		{ "seconds", 1, NULL, 's' }, { "warm-up", 1, NULL, 'w' }, { "pid", 1, NULL, 'p' },
 		{ "origins", 1, NULL, 'n' }, { 0 },
@@ -391,6 +394,7 @@ parse_options(int argc, char **argv)
 		case 'f': options.fill = optarg; break;
 		case 'S': options.socket = optarg; break;
 		case 'k': options.is_kept = true; break;
+		case 'P': options.is_spinning = true; break;
 		case 'C': options.is_constant = true; break;
 		case 'c': options.connections = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'r': options.requests = strtoull(optarg, NULL, 10); break;

@@ -4,9 +4,11 @@
 Empty classic: libfcgi's threads in FCGX_Accept_r; a kept connection holds its
 thread, so others wait for ever ("served 1 of 16"). Empty epoll: our own
 serve.c; what ours costs beyond it is the decision. The load comes from one
-thread on the first CPU, which at best costs as much as the server: where a
-ratio of requests/s nears 1, requests per second of the server's own CPU time
-tell. A server of one thread has the last CPU to itself.
+thread on the first CPU; on short connections it costs about as much as the
+server, so requests per second of the server's own CPU time tell more than
+requests per second. A server of one thread runs on the last CPU, and its
+client spins: else a faster server is cheaper for its busier client, which
+it need not wake.
 """
 
 import contextlib
@@ -53,6 +55,7 @@ class Server:
 	def __init__(self, ctx, name, table, threads, preload=None):
 		self.ctx, self.name, self.directory = ctx, name, pathlib.Path(ctx.directory())
 		self.socket = str(self.directory / "s")
+		self.is_alone = threads == 1 and len(CPUS) > 1
 		empty = self.directory / "empty.conf"
 		empty.touch()
 		argv = {
@@ -61,7 +64,7 @@ class Server:
 			"classic": [ctx.build / "bench/empty_classic", self.socket, threads],
 			"epoll": [ctx.build / "bench/empty_epoll", self.socket, threads, table],
 		}[name]
-		with on_cpus(CPUS[-1:] if threads == 1 else CPUS), open(self.directory / "log", "w") as log:
+		with on_cpus(CPUS[-1:] if self.is_alone else CPUS), open(self.directory / "log", "w") as log:
 			self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
 			    env={**os.environ, **(preload or {})})
 		self.wait_until_up()
@@ -76,7 +79,7 @@ class Server:
 
 	def load(self, connections, kept, **options):
 		"""fcgi_load's figures."""
-		flags = (["--kept"] if kept else []) + ([] if self.name == "ours" else ["--constant"])
+		flags = ["--kept"] * kept + ["--constant"] * (self.name != "ours") + ["--spin"] * self.is_alone
 		with on_cpus(CPUS[:1]):
 			line, = self.ctx.run("fcgi_load", f"--socket={self.socket}", f"--pid={self.process.pid}", f"--origins={ORIGINS}",
 			    f"--connections={connections}", *flags, *(f"--{k.replace('_', '-')}={v}" for k, v in options.items()), timeout=120)
