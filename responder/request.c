@@ -13,34 +13,37 @@
 
 enum parameter {
 	METHOD, ORIGIN, ACRM, ACRH, HOST, SCHEME, HTTPS, REALM, ENFORCE, DEBUG, PAGE,
-	PARAMETER_COUNT
+	FOREIGN
 };
 
-static const struct span names[PARAMETER_COUNT] = {
-#define NAME(s)	{ s, sizeof s - 1 }
-	[METHOD] = NAME("REQUEST_METHOD"),
-	[ORIGIN] = NAME("HTTP_ORIGIN"),
-	[ACRM] = NAME("HTTP_ACCESS_CONTROL_REQUEST_METHOD"),
-	[ACRH] = NAME("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"),
-	[HOST] = NAME("HTTP_HOST"),
-	[SCHEME] = NAME("REQUEST_SCHEME"),
-	[HTTPS] = NAME("HTTPS"),
-	[REALM] = NAME("CORS_REALM"),
-	[ENFORCE] = NAME("CORS_ENFORCE"),
-	[DEBUG] = NAME("CORS_DEBUG"),
-	[PAGE] = NAME("CORS_PAGE"),
-#undef NAME
-};
-
+/* By length first: most of what a web server sends is not for us. */
 static enum parameter
 parameter_find(const char *name, size_t len)
 {
-	enum parameter p;
-
-	for (p = 0; p < PARAMETER_COUNT; p++)
-		if (names[p].len == len && memcmp(names[p].at, name, len) == 0)
-			break;
-	return p;
+#define LENGTH(s)	(sizeof s - 1)
+#define IS(s)		(len == LENGTH(s) && memcmp(name, s, LENGTH(s)) == 0)
+	switch (len) {
+	case LENGTH("HTTPS"):
+		return IS("HTTPS") ? HTTPS : FOREIGN;
+	case LENGTH("HTTP_HOST"):
+		return IS("HTTP_HOST") ? HOST : IS("CORS_PAGE") ? PAGE : FOREIGN;
+	case LENGTH("CORS_REALM"):
+		return IS("CORS_REALM") ? REALM : IS("CORS_DEBUG") ? DEBUG : FOREIGN;
+	case LENGTH("HTTP_ORIGIN"):
+		return IS("HTTP_ORIGIN") ? ORIGIN : FOREIGN;
+	case LENGTH("CORS_ENFORCE"):
+		return IS("CORS_ENFORCE") ? ENFORCE : FOREIGN;
+	case LENGTH("REQUEST_METHOD"):
+		return IS("REQUEST_METHOD") ? METHOD : IS("REQUEST_SCHEME") ? SCHEME : FOREIGN;
+	case LENGTH("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):
+		return IS("HTTP_ACCESS_CONTROL_REQUEST_METHOD") ? ACRM : FOREIGN;
+	case LENGTH("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
+		return IS("HTTP_ACCESS_CONTROL_REQUEST_HEADERS") ? ACRH : FOREIGN;
+	default:
+		return FOREIGN;
+	}
+#undef IS
+#undef LENGTH
 }
 
 /* The first value is kept, the number of values always. */
@@ -79,7 +82,7 @@ keep_parameter(struct facts *f, enum parameter p, struct span v)
 			q->acrh[q->nacrh] = v;
 		q->nacrh++;
 		break;
-	case PARAMETER_COUNT:
+	case FOREIGN:
 		break;
 	}
 }
