@@ -71,22 +71,10 @@ static const char *const safelisted_expose[] = {
 	"pragma",
 };
 
-char
-token_lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-bool
-token_has_byte(unsigned char c)
-{
-	static const bool legal[256] = {
-		['!'] = true, ['#' ... '\''] = true, ['*' ... '+'] = true, ['-' ... '.'] = true,
-		['0' ... '9'] = true, ['A' ... 'Z'] = true, ['^' ... 'z'] = true, ['|'] = true, ['~'] = true,
-	};
-
-	return legal[c];
-}
+const bool token_bytes[256] = {
+	['!'] = true, ['#' ... '\''] = true, ['*' ... '+'] = true, ['-' ... '.'] = true,
+	['0' ... '9'] = true, ['A' ... 'Z'] = true, ['^' ... 'z'] = true, ['|'] = true, ['~'] = true,
+};
 
 bool
 token_is_valid(struct span s)

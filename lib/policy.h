@@ -99,9 +99,21 @@ bool	 policy_allows_header(const struct policy *p, struct span name);
 
 /* RFC 9110 token, 1 .. POLICY_MAX_TOKEN bytes. */
 bool	 token_is_valid(struct span s);
+
+extern const bool token_bytes[256];
+
 /* One byte of one. */
-bool	 token_has_byte(unsigned char c);
+static inline bool
+token_has_byte(unsigned char c)
+{
+	return token_bytes[c];
+}
+
 /* ASCII: A to Z become a to z, whatever the locale. */
-char	 token_lower(char c);
+static inline char
+token_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
 
 #endif
