@@ -33,37 +33,46 @@ parse_key(const struct table *t, struct key *k, struct rule *rule, struct span r
 	return 0;
 }
 
+/* k, rule: of the row's key. */
 static int
-put_row(struct table *t, const struct row *row, uint32_t handle)
+put_keyed(struct table *t, const struct key *k, const struct rule *rule, const struct row *row, uint32_t handle)
 {
 	uint32_t expires = seconds_word(row->expires_at), word = handle | (row->allow ? 0 : WORD_REFUSE);
 	uint8_t flags = (uint8_t)((expires != 0 ? RECORD_EXPIRES : 0) | (row->public_suffix ? RECORD_PUBLIC_SUFFIX : 0));
 	struct record *r;
-	struct rule rule;
-	struct key k;
-	int error = parse_key(t, &k, &rule, row->realm, row->origin);
+	int error = table_recount(t);
 
-	if (error != 0 || (error = table_recount(t)) != 0)
+	if (error != 0)
 		return error;
-	r = shard_find(&t->shards[k.shard].shard, &k, NULL);
+	r = shard_find(&t->shards[k->shard].shard, k, NULL);
 	bool is_new = r == NULL || !record_is_row(r);
 	if (r != NULL && r->flags == flags && record_expires(r) == expires) {
-		store_word(t, r, &k, word);
+		store_word(t, r, k, word);
 		return 0;
 	}
-	if (is_new && (error = table_realm_add(t, row->realm, &rule)) != 0)
+	if (is_new && (error = table_realm_add(t, row->realm, rule)) != 0)
 		return error;
-	if (rule.form != RULE_EXACT)
+	if (rule->form != RULE_EXACT)
 		table_bump_epoch(t);
-	if ((error = table_place_record(t, &k, word_seal(word, flags, expires, k.hash), flags, expires)) != 0) {
+	if ((error = table_place_record(t, k, word_seal(word, flags, expires, k->hash), flags, expires)) != 0) {
 		if (is_new)
-			table_realm_drop(t, row->realm, &rule);
+			table_realm_drop(t, row->realm, rule);
 		return error;
 	}
 	if (is_new)
 		atomic_fetch_add_explicit(&t->root->rows, 1, memory_order_relaxed);
-	table_compact_if_worth_it(t, k.shard);
+	table_compact_if_worth_it(t, k->shard);
 	return 0;
+}
+
+static int
+put_row(struct table *t, const struct row *row, uint32_t handle)
+{
+	struct rule rule;
+	struct key k;
+	int error = parse_key(t, &k, &rule, row->realm, row->origin);
+
+	return error != 0 ? error : put_keyed(t, &k, &rule, row, handle);
 }
 
 int
@@ -72,6 +81,35 @@ table_put(struct table *t, const struct row *row)
 	struct policy_name *name = table_find_policy(t, row->policy);
 
 	return name == NULL ? -ENOENT : put_row(t, row, name->handle);
+}
+
+#define AHEAD	16	/* rows whose slots are fetched before the first of them is put */
+
+static int
+put_some(struct table *t, const struct parsed_row *rows, size_t n)
+{
+	struct key keys[AHEAD];
+	int error = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		key_rule(&keys[i], t->root, rows[i].row.realm, &rows[i].rule);
+		shard_prefetch(&t->shards[keys[i].shard].shard, &keys[i]);
+	}
+	for (size_t i = 0; error == 0 && i < n; i++) {
+		struct policy_name *name = table_find_policy(t, rows[i].row.policy);
+		error = name == NULL ? -ENOENT : put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, name->handle);
+	}
+	return error;
+}
+
+int
+table_put_parsed(struct table *t, const struct parsed_row *rows, size_t n)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < n; i += AHEAD)
+		error = put_some(t, rows + i, n - i < AHEAD ? n - i : AHEAD);
+	return error;
 }
 
 int

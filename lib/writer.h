@@ -54,6 +54,16 @@ void	 writer_abort(struct writer *w, struct table **t);
 
 /* Insert or replace. row->policy must exist in t (-ENOENT). -EINVAL: rule_parse() refuses it. */
 int	 table_put(struct table *t, const struct row *row);
+/*
+ * The same for n rows, parsed already: rule is that of row.origin, row.realm is
+ * valid. Fetches memory ahead, so that a load does not wait for it row by row.
+ * Stops at the first failure.
+ */
+struct parsed_row {
+	struct row	 row;
+	struct rule	 rule;
+};
+int	 table_put_parsed(struct table *t, const struct parsed_row *rows, size_t n);
 /* -ENOENT: it was not there. */
 int	 table_remove(struct table *t, struct span realm, struct span origin);
 /* Insert or replace by name: changes all its origins by one store. */

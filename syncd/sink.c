@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sink.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #define MOST_LINES	5	/* of the log, for one load, delta or audit */
 #define MOST_HOLDS	10000
+#define BATCH		64	/* rows of a load that are put together */
 
 /* What is remembered of a policy, in the values of a keyset with an empty realm. */
 enum {
@@ -35,6 +37,13 @@ struct delta {
 	uint64_t		  number;
 };
 
+/* Rows of a load, copied out of the stream: those of one message are gone with the next. */
+struct batch {
+	struct parsed_row	 rows[BATCH];
+	char			 bytes[BATCH][REALM_MAX + RULE_MAX + POLICY_MAX_NAME];
+	size_t			 n;
+};
+
 struct audit {
 	struct reader		*reader;	/* the table as the others see it */
 	struct keyset		*policies;	/* of the database, by fingerprint */
@@ -54,6 +63,7 @@ struct sink {
 	struct keyset	*next_left_out;
 	struct keyset	*holds;		/* value: the last statement sent before the hold */
 	int64_t		 held_at_large;	/* by realm, or all; or by a former process */
+	struct batch	 batch;		/* of the load under way */
 	struct delta	 delta;
 	struct audit	 audit;
 	unsigned	 lines;		/* logged about this load, delta or audit */
@@ -133,35 +143,42 @@ read_row(const struct span *columns, struct row *row)
 	return 0;
 }
 
-/* NULL: the row goes into the table. Otherwise why not. Sets row->public_suffix. */
+/* NULL: the row goes into the table. Otherwise why not. Sets row->public_suffix and *rule. */
 static const char *
-check_row(const struct keyset *policies, struct row *row)
+parse_row(const struct keyset *policies, struct row *row, struct rule *rule)
 {
-	struct rule rule;
 	enum origin_status status;
 	const struct key *policy;
 
 	if (!realm_is_valid(row->realm.at, row->realm.len))
 		return "its realm is too long or has control characters";
-	status = rule_parse(&rule, row->origin.at, row->origin.len);
+	status = rule_parse(rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return origin_strstatus(status);
 	policy = keyset_get(policies, no_realm, row->policy);
 	if (policy == NULL || policy->value & POLICY_IS_REFUSED)
 		return "its policy is not usable";
-	if (rule.form != RULE_SUFFIX && rule.form != RULE_SUFFIX_ANY_PORT)
+	if (rule->form != RULE_SUFFIX && rule->form != RULE_SUFFIX_ANY_PORT)
 		return NULL;
-	row->public_suffix = suffix_is_public(rule.origin.host);
+	row->public_suffix = suffix_is_public(rule->origin.host);
 	return NULL;
+}
+
+static const char *
+check_row(const struct keyset *policies, struct row *row)
+{
+	struct rule rule;
+
+	return parse_row(policies, row, &rule);
 }
 
 /* In the table, but readers treat it as absent: nobody can sign in from a whole public suffix. */
 static bool
 is_dead(const struct keyset *policies, const struct row *row)
 {
-	const struct key *policy = keyset_get(policies, no_realm, row->policy);
+	const struct key *policy = row->public_suffix ? keyset_get(policies, no_realm, row->policy) : NULL;
 
-	return row->public_suffix && policy != NULL && policy->value & POLICY_NEEDS_SAFE;
+	return policy != NULL && policy->value & POLICY_NEEDS_SAFE;
 }
 
 static int
@@ -272,6 +289,7 @@ sink_load_begin(struct sink *s, uint64_t rows, uint64_t number)
 	}
 	s->number = number;
 	s->rows = 0;
+	s->batch.n = 0;
 	s->lines = 0;
 	return 0;
 }
@@ -313,22 +331,54 @@ sink_load_policy(struct sink *s, const struct span *columns)
 	return error;
 }
 
+static int
+flush(struct sink *s)
+{
+	int error = table_put_parsed(s->next, s->batch.rows, s->batch.n);
+
+	s->batch.n = 0;
+	return error;
+}
+
+static char *
+copy_span(char *to, struct span *from)
+{
+	memcpy(to, from->at, from->len);
+	from->at = to;
+	return to + from->len;
+}
+
+/* True: the batch has room for its bytes, and they are there. A row that is too long for that is too long for all. */
+static bool
+copy_row(struct batch *b, struct row *row)
+{
+	char *p = b->bytes[b->n];
+
+	if (row->realm.len > REALM_MAX || row->origin.len > RULE_MAX || row->policy.len > POLICY_MAX_NAME)
+		return false;
+	copy_span(copy_span(copy_span(p, &row->realm), &row->origin), &row->policy);
+	return true;
+}
+
 int
 sink_load_row(struct sink *s, const struct span *columns)
 {
-	struct row row;
+	struct parsed_row *p = &s->batch.rows[s->batch.n];
+	bool is_whole;
 	const char *why;
-	int error = read_row(columns, &row);
+	int error = read_row(columns, &p->row);
 
 	if (error != 0)
 		return error;
 	s->rows++;
-	why = check_row(s->next_policies, &row);
+	is_whole = copy_row(&s->batch, &p->row);
+	why = parse_row(s->next_policies, &p->row, &p->rule);
 	if (why != NULL)
-		return leave_out(s, s->next_left_out, &row, why);
-	if (is_dead(s->next_policies, &row) && (error = leave_out(s, s->next_left_out, &row, WHY_DEAD)) != 0)
+		return leave_out(s, s->next_left_out, &p->row, why);
+	assert(is_whole);
+	if (is_dead(s->next_policies, &p->row) && (error = leave_out(s, s->next_left_out, &p->row, WHY_DEAD)) != 0)
 		return error;
-	return table_put(s->next, &row);
+	return ++s->batch.n < BATCH ? 0 : flush(s);
 }
 
 /* Holds that this load knows nothing of go on in its table. */
@@ -364,8 +414,10 @@ lift_holds(struct sink *s)
 int
 sink_load_commit(struct sink *s)
 {
-	int error = carry_holds(s);
+	int error = flush(s);
 
+	if (error == 0)
+		error = carry_holds(s);
 	if (error == 0)
 		error = writer_commit(s->w, &s->next);
 	if (error != 0)
