@@ -5,8 +5,7 @@
  * Pure: no allocation, no I/O, no clock, no globals. This is the product;
  * everything else carries facts to it and its verdict away.
  *
- * Source: Fetch standard, "CORS protocol"; DESIGN section 2 for precedence,
- * section 5 for the answers.
+ * Source: Fetch standard, "CORS protocol". Precedence of rows: enum rule_form.
  */
 #ifndef DECIDE_H
 #define DECIDE_H
@@ -126,7 +125,7 @@ void	 decide(const struct request *, enum origin_status, const struct match *, b
 
 /*
  * One pass over Access-Control-Request-Headers: SP and HTAB around elements,
- * several lines, bounds of section A8. Calls each() with every non-empty
+ * several lines, the ACRH_MAX bounds. Calls each() with every non-empty
  * element until it returns false (then *culprit is that element).
  * Returns REASON_ALLOWED, HEADERS_MALFORMED, HEADERS_TOO_LONG or, when each()
  * said no, HEADER_NOT_ALLOWED.

@@ -38,7 +38,7 @@ struct policy_row {
 	const struct span	*expose;
 	size_t			 nexpose;
 	bool			 credentials;
-	bool			 insecure;	/* the operator's opt-in, DESIGN section 2 */
+	bool			 insecure;	/* the operator's opt-in: row_is_unsafe() */
 	int32_t			 max_age;	/* seconds, or POLICY_NO_MAX_AGE */
 };
 

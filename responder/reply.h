@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * reply -- the facts of a request -> the bytes of its FastCGI answer, as
- * DESIGN section 5 has them. No allocation, no lock, no log, except on the
- * pages (CORS_PAGE).
+ * corscache-responder(8) describes them. No allocation, no lock, no log,
+ * except on the pages (CORS_PAGE).
  */
 #ifndef REPLY_H
 #define REPLY_H

@@ -193,7 +193,7 @@ is_safe(const struct model *m, const struct entry *e, const struct origin *o)
 	return p->insecure || (!e->public_suffix && !origin_is_insecure(o));
 }
 
-/* As DESIGN says it: of all rows that match and count, the most specific. */
+/* As doc/architecture.md says it: of all rows that match and count, the most specific. */
 static const struct entry *
 model_answer(const struct model *m, unsigned realm, const struct origin *o, int64_t now_s)
 {
