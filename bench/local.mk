@@ -1,14 +1,13 @@
 # bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
-bench_programs = bench/lookup bench/storm bench/fcgi_load bench/empty_classic bench/empty_epoll bench/allocations.so
-bench_programs = bench/lookup bench/storm bench/sync
+bench_programs = bench/lookup bench/storm bench/sync \
+	bench/fcgi_load bench/empty_classic bench/empty_epoll bench/allocations.so
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
 EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/smoke \
-	bench/parts/lookup.py bench/parts/writes.py bench/parts/growth.py \
-	bench/parts/web.py bench/web/wrk.lua bench/web/starlette_app.py bench/web/node_app.js bench/web/rs_cors.go \
+	bench/parts/growth.py bench/parts/lookup.py bench/parts/responder.py bench/parts/sync.py \
+	bench/parts/web.py bench/parts/writes.py \
+	bench/web/wrk.lua bench/web/starlette_app.py bench/web/node_app.js bench/web/rs_cors.go \
 	bench/web/package.json bench/web/package-lock.json
-	bench/parts/lookup.py bench/parts/responder.py bench/parts/writes.py bench/parts/growth.py
-	bench/parts/lookup.py bench/parts/sync.py bench/parts/writes.py bench/parts/growth.py
 
 .PHONY: bench bench-quick
 bench: all $(bench_programs)
@@ -53,6 +52,7 @@ bench_empty_epoll_LDADD = lib/libcorscache.a $(FCGI_LIBS)
 bench_allocations_so_SOURCES = bench/allocations.c
 bench_allocations_so_CFLAGS = $(WARN_CFLAGS) -fPIC
 bench_allocations_so_LDFLAGS = -shared
+
 bench_sync_SOURCES = $(bench_workload) bench/sync.c
 bench_sync_CFLAGS = $(AM_CFLAGS) $(PQ_CFLAGS)
 bench_sync_LDADD = lib/libcorscache.a $(PQ_LIBS) -lm
