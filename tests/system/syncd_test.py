@@ -152,8 +152,12 @@ class Syncd:
 		shutil.rmtree(self.dir, ignore_errors=True)
 
 	def tool(self, what):
-		done = subprocess.run([BUILD / "tests" / "system" / "table_tool", what, self.table], check=True, timeout=60,
-		    stdout=subprocess.PIPE, text=True)
+		for _ in range(20):		# 75: another whole table came meanwhile
+			done = subprocess.run([BUILD / "tests" / "system" / "table_tool", what, self.table], timeout=60,
+			    stdout=subprocess.PIPE, text=True)
+			if done.returncode != 75:
+				break
+		done.check_returncode()
 		return done.stdout.splitlines()
 
 	def status(self):

@@ -7,7 +7,10 @@
  *	table_tool status DIR		name=value, and problem=, source=, rows=, held_all=, table=
  *	table_tool wait DIR		for every line "REALM \t ORIGIN \t there|gone|held" on stdin,
  *					the CLOCK_MONOTONIC nanoseconds at which that became true
+ *
+ * Exit 75: the table was replaced while it was listed, so ask again.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +20,8 @@
 
 #include "reader.h"
 
-#define WAIT_S	60
+#define WAIT_S		60
+#define REPLACED	75
 
 static int
 print_row(const struct row *row, void *arg)
@@ -37,6 +41,12 @@ print_policy(const struct policy *p, void *arg)
 	    p->any_method ? "*," : "", (int)p->methods.len, p->methods.at, p->any_header ? "*," : "",
 	    (int)p->headers.len, p->headers.at, (int)p->expose.len, p->expose.at, p->credentials, p->insecure, p->max_age);
 	return 0;
+}
+
+static int
+listing_status(int error)
+{
+	return error == -ESTALE ? REPLACED : error != 0;
 }
 
 static void
@@ -73,7 +83,7 @@ is_so(struct reader *r, struct span realm, const struct rule *rule, const char *
 	int error = reader_get(r, realm, rule, buf, &row);
 
 	if (strcmp(wanted, "gone") == 0)
-		return error == -2;	/* -ENOENT */
+		return error == -ENOENT;
 	return error == 0 && row.held == (strcmp(wanted, "held") == 0);
 }
 
@@ -113,9 +123,9 @@ main(int argc, char **argv)
 		return 64;
 	reader_refresh(r);
 	if (strcmp(argv[1], "rows") == 0)
-		status = reader_each(r, NULL, print_row, NULL) != 0;
+		status = listing_status(reader_each(r, NULL, print_row, NULL));
 	else if (strcmp(argv[1], "policies") == 0)
-		status = reader_each_policy(r, print_policy, NULL) != 0;
+		status = listing_status(reader_each_policy(r, print_policy, NULL));
 	else if (strcmp(argv[1], "status") == 0)
 		print_status(r);
 	else
