@@ -282,9 +282,22 @@ was_replaced(const struct reader *r)
 	return stat(name, &st) != 0 || st.st_ino != r->ctl_stat.st_ino || st.st_dev != r->ctl_stat.st_dev;
 }
 
+static void
+let_go(struct reader_part *p)
+{
+	segment_unmap(&p->map);
+	p->generation = p->epoch = 0;
+}
+
+static bool
+is_superseded(const struct reader_part *p, const _Atomic uint64_t *word)
+{
+	return p->generation != atomic_load_explicit((_Atomic uint64_t *)word, memory_order_acquire);
+}
+
 /*
  * Superseded files live as long as somebody maps them (I7): a reader without requests must not.
- * A few at a time, for unmapping a shard takes some 0.1 ms.
+ * A few shards at a time, for unmapping one takes some 0.1 ms.
  */
 static void
 let_superseded_go(struct reader *r)
@@ -294,13 +307,13 @@ let_superseded_go(struct reader *r)
 	for (unsigned i = 0; left > 0 && i < LAYOUT_MAX_SHARDS; i++) {
 		struct reader_part *p = &r->shards[i];
 
-		if (p->map.base == NULL || (i < r->geometry.shards && p->generation ==
-		    atomic_load_explicit(&r->root->generation[i], memory_order_acquire)))
+		if (p->map.base == NULL || (i < r->geometry.shards && !is_superseded(p, &r->root->generation[i])))
 			continue;
-		segment_unmap(&p->map);
-		p->generation = p->epoch = 0;
+		let_go(p);
 		left--;
 	}
+	if (is_superseded(&r->policies, &r->root->policies_generation))
+		let_go(&r->policies);
 }
 
 int

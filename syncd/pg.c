@@ -714,12 +714,6 @@ pg_is_idle(const struct pg *pg)
 	return pg->state == PG_IDLE;
 }
 
-bool
-pg_is_open(const struct pg *pg)
-{
-	return pg->state == PG_IDLE || pg->state == PG_BUSY;
-}
-
 void
 pg_settle(struct pg *pg)
 {

@@ -49,7 +49,6 @@ int64_t	 pg_due(const struct pg *pg);
 void	 pg_turn(struct pg *pg, short revents, int64_t now);
 
 bool	 pg_is_idle(const struct pg *pg);	/* open, and no statement under way */
-bool	 pg_is_open(const struct pg *pg);
 
 /*
  * A simple query (several statements, text results), or with parameters

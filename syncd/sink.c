@@ -304,12 +304,6 @@ sink_load_abort(struct sink *s)
 	writer_set(s->w, STATUS_loading_rows, 0);
 }
 
-bool
-sink_is_loading(const struct sink *s)
-{
-	return s->next != NULL;
-}
-
 uint64_t
 sink_loaded(const struct sink *s)
 {

@@ -46,7 +46,6 @@ int	 sink_load_policy(struct sink *s, const struct span *columns);
 int	 sink_load_row(struct sink *s, const struct span *columns);
 int	 sink_load_commit(struct sink *s);
 void	 sink_load_abort(struct sink *s);
-bool	 sink_is_loading(const struct sink *s);
 uint64_t sink_loaded(const struct sink *s);	/* rows seen by that load so far */
 
 /*
