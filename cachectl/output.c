@@ -23,12 +23,6 @@ struct object {
 
 static bool with_colours, is_quiet;
 
-struct span
-span_of(const char *text)
-{
-	return (struct span){ text, strlen(text) };
-}
-
 void
 output_open(bool quiet, bool colours)
 {

@@ -66,6 +66,4 @@ struct object	*object_append_object(struct object *o, const char *name);
 void		 object_array(struct object *o, const char *name);
 void		 object_print(struct object *o);
 
-struct span	 span_of(const char *text);
-
 #endif

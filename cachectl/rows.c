@@ -6,12 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-bool
-spans_equal(struct span a, struct span b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
-}
-
 static int
 open_table(const struct call *call, struct reader **r, int also_fine)
 {

@@ -28,6 +28,5 @@ void	 policy_fill(struct object *o, const struct policy *p);
 bool	 policy_find(struct reader *r, struct span name, void (*found)(const struct policy *p, void *arg), void *arg);
 
 bool	 row_is_expired(const struct row *row);
-bool	 spans_equal(struct span a, struct span b);
 
 #endif

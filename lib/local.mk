@@ -1,5 +1,5 @@
 # libcorscache.a: what the three programs share. The reading half (reader,
-# answer, headers, decide, policy, origin, segment, group, siphash) needs libc only.
+# answer, explain, headers, decide, policy, origin, segment, group, siphash) needs libc only.
 noinst_LIBRARIES += lib/libcorscache.a
 lib_libcorscache_a_SOURCES =
 lib_libcorscache_a_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS) $(PSL_CFLAGS)
@@ -17,3 +17,4 @@ lib_libcorscache_a_SOURCES += lib/suffix.c lib/suffix.h
 lib_libcorscache_a_SOURCES += lib/control.c lib/control.h
 lib_libcorscache_a_SOURCES += lib/counters.c lib/counters.h lib/counters.def lib/dirlock.c lib/dirlock.h
 lib_libcorscache_a_SOURCES += lib/metrics.c lib/metrics.h
+lib_libcorscache_a_SOURCES += lib/explain.c lib/explain.h

@@ -50,18 +50,6 @@ struct wildcards {
 	bool	 port;			/* ":*" behind it */
 };
 
-static inline bool
-span_is(struct span s, const char *text)
-{
-	return s.len == strlen(text) && memcmp(s.at, text, strlen(text)) == 0;	/* a constant: no call */
-}
-
-static bool
-span_equal(struct span a, struct span b)
-{
-	return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
-}
-
 static bool
 span_ends_with(struct span s, struct span tail)
 {
@@ -487,13 +475,13 @@ rule_matches(const struct rule *r, const struct origin *o)
 {
 	if (r->form == RULE_ANY)
 		return true;
-	if (!span_equal(r->origin.scheme, o->scheme))
+	if (!spans_equal(r->origin.scheme, o->scheme))
 		return false;
 	switch (r->form) {
 	case RULE_EXACT:
-		return span_equal(r->origin.host, o->host) && r->origin.port == o->port;
+		return spans_equal(r->origin.host, o->host) && r->origin.port == o->port;
 	case RULE_HOST_ANY_PORT:
-		return span_equal(r->origin.host, o->host);
+		return spans_equal(r->origin.host, o->host);
 	case RULE_SUFFIX:
 		return is_below(o, r->origin.host) && r->origin.port == o->port;
 	case RULE_SUFFIX_ANY_PORT:

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ORIGIN_MAX_SCHEME	64	/* bytes */
 #define ORIGIN_MAX_HOST		253	/* bytes */
@@ -29,6 +30,24 @@ struct span {
 	const char	*at;
 	size_t		 len;
 };
+
+static inline struct span
+span_of(const char *text)
+{
+	return (struct span){ text, strlen(text) };
+}
+
+static inline bool
+spans_equal(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+static inline bool
+span_is(struct span s, const char *text)
+{
+	return s.len == strlen(text) && memcmp(s.at, text, strlen(text)) == 0;	/* a constant: no call */
+}
 
 enum host_kind {
 	HOST_NAME,		/* labels: the only kind a suffix may match */

@@ -88,12 +88,6 @@ token_is_valid(struct span s)
 }
 
 static bool
-span_is(struct span s, const char *text)
-{
-	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
-}
-
-static bool
 is_one_of(struct span s, const char *const names[], size_t n)
 {
 	for (size_t i = 0; i < n; i++)

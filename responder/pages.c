@@ -122,23 +122,17 @@ write_status(FILE *out, struct replier *rp, int64_t now_s)
 	return fputs("\n", out);
 }
 
-static bool
-is(struct span s, const char *text)
-{
-	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
-}
-
 static int
 write_page(FILE *out, struct replier *rp, const struct facts *f, int64_t now_s)
 {
-	if (!is(f->cors.method, "GET") && !is(f->cors.method, "HEAD"))
+	if (!span_is(f->cors.method, "GET") && !span_is(f->cors.method, "HEAD"))
 		return fputs("Status: 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n"
 		    "Content-Type: text/plain\r\n\r\nGET only\n", out);
-	if (f->npage == 1 && is(f->page, "ready"))
+	if (f->npage == 1 && span_is(f->page, "ready"))
 		return write_ready(out, rp, now_s);
-	if (f->npage == 1 && is(f->page, "status"))
+	if (f->npage == 1 && span_is(f->page, "status"))
 		return write_status(out, rp, now_s);
-	if (f->npage == 1 && is(f->page, "metrics"))
+	if (f->npage == 1 && span_is(f->page, "metrics"))
 		return write_metrics(out, rp);
 	return fputs("Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\n"
 	    "CORS_PAGE is none of: ready status metrics\n", out);

@@ -54,12 +54,6 @@ keep(struct span *value, unsigned *count, struct span v)
 		*value = v;
 }
 
-static bool
-span_is(struct span s, const char *text)
-{
-	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
-}
-
 static void
 keep_parameter(struct facts *f, enum parameter p, struct span v)
 {
