@@ -274,6 +274,7 @@ class Check(Case):
 		    (app, ["--header", "x-foo"], "header", app, "headers = headers || 'x-foo'::text WHERE name = 'api'"),
 		    (app, ["--header", "a b"], "headers-malformed", None, None),
 		    (app, ["--header", "x" * 5000], "headers-too-long", None, None),
+		    (app, ["--header", "x" * 9000, "--header", "y", "--header", "z"], "headers-too-long", None, None),
 		    ("null", [], "origin-null", None, None),
 		    ("https://app.example.com/", [], "origin-malformed", None, "slash"),
 		    ("", [], "not-cors", None, None),
