@@ -4,47 +4,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "counters.h"
+#include "health.h"
 #include "rows.h"
 
-/* A loop that has not turned for this long hangs. */
-#define HEARTBEAT_LATE_MS	10000
-#define NPROBLEMS_MAX		8
 #define FEW_ROWS		1000	/* too few for bytes a row to mean something */
-
-struct health {
-	struct table_info	 table;
-	struct status		 sync;
-	struct counters_sum	 counters;
-	int64_t			 now_ms;
-	bool			 is_static;	/* filled by cachectl load: no daemon belongs to it */
-	size_t			 nproblems;
-	const char		*problems[NPROBLEMS_MAX];
-};
-
-static void
-look(struct health *h, bool is_wrong, const char *problem)
-{
-	if (is_wrong)
-		h->problems[h->nproblems++] = problem;
-}
-
-static void
-diagnose(struct health *h, const struct config *config)
-{
-	const struct status *s = &h->sync;
-	bool is_alive = h->table.writer_alive;
-
-	h->is_static = strncmp(h->table.source, "file ", 5) == 0 && !is_alive;
-	look(h, !h->table.ready, "there is no table yet: every origin is refused");
-	look(h, h->table.held_all, "cachectl invalidate --all is in force: every origin is refused");
-	look(h, config->responder_max_stale_s > 0 && h->now_ms - s->fresh_at > config->responder_max_stale_s * 1000LL,
-	    "the table is older than responder.max_stale_s: every origin is refused");
-	look(h, !h->is_static && !is_alive, "corscache-syncd does not run: the table stays as it is");
-	look(h, is_alive && h->now_ms - s->heartbeat_at > HEARTBEAT_LATE_MS, "corscache-syncd hangs: no heartbeat");
-	look(h, is_alive && !s->connected, "the database is not connected: the table stays as it is");
-	look(h, h->table.problem[0] != '\0', h->table.problem);
-}
 
 /* ---- text ---- */
 
@@ -73,8 +36,8 @@ print_verdict(const struct health *h)
 	putchar('\n');
 	for (i = 0; i < h->nproblems; i++) {
 		printf("problem     ");
-		print_bytes(span_of(h->problems[i]));
-		putchar('\n');
+		print_bytes(span_of(h->problems[i].what));
+		printf("\nnext        %s\n", h->problems[i].next);
 	}
 }
 
@@ -199,7 +162,7 @@ print_json(const struct health *h, const char *path)
 	object_bool(o, "healthy", h->nproblems == 0);
 	object_array(o, "problems");
 	for (i = 0; i < h->nproblems; i++)
-		object_append(o, "problems", span_of(h->problems[i]));
+		object_append(o, "problems", span_of(h->problems[i].what));
 	object_number(o, "now_ms", h->now_ms);
 	fill_table(object_in(o, "table"), h, path);
 	fill_sync(object_in(o, "sync"), &h->sync);
@@ -211,22 +174,19 @@ int
 cmd_status(const struct call *call)
 {
 	const char *path = call->config->table_path;
-	struct health h = { 0 };
+	struct health h;
 	struct timespec now;
 	struct reader *r;
-	int status, error;
+	int status;
 
 	if ((status = rows_attach(call, &r)) != EXIT_YES)
 		return status;
 	clock_gettime(CLOCK_REALTIME, &now);
-	h.now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-	reader_info(r, &h.table);
-	reader_status(r, &h.sync);
+	health_read(&h, r, path, call->config->responder_max_stale_s,
+	    (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 	reader_close(&r);
-	error = counters_sum(path, &h.counters);
-	if (error != 0)
-		remark("the counters in %s cannot be read: %s", path, strerror(-error));
-	diagnose(&h, call->config);
+	if (h.counters_error != 0)
+		remark("the counters in %s cannot be read: %s", path, strerror(-h.counters_error));
 	if (call->json) {
 		print_json(&h, path);
 	} else {

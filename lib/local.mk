@@ -18,3 +18,4 @@ lib_libcorscache_a_SOURCES += lib/control.c lib/control.h
 lib_libcorscache_a_SOURCES += lib/counters.c lib/counters.h lib/counters.def lib/dirlock.c lib/dirlock.h
 lib_libcorscache_a_SOURCES += lib/metrics.c lib/metrics.h
 lib_libcorscache_a_SOURCES += lib/explain.c lib/explain.h
+lib_libcorscache_a_SOURCES += lib/health.c lib/health.h

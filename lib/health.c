@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "health.h"
+
+#include <string.h>
+
+/* A loop that has not turned for this long hangs. */
+#define HEARTBEAT_LATE_MS	10000
+
+static bool
+look(struct health *h, bool is_wrong, const char *what, const char *next)
+{
+	if (is_wrong)
+		h->problems[h->nproblems++] = (struct problem){ what, next };
+	return is_wrong;
+}
+
+static void
+diagnose(struct health *h, int64_t max_stale_s)
+{
+	const struct status *s = &h->sync;
+	bool is_alive = h->table.writer_alive;
+
+	h->is_static = strncmp(h->table.source, "file ", 5) == 0 && !is_alive;
+	h->refuses_all |= look(h, !h->table.ready, "there is no table yet: every origin is refused",
+	    "corscache-syncd publishes it after its first snapshot: start it, or read its log");
+	h->refuses_all |= look(h, h->table.held_all,
+	    "cachectl invalidate --all is in force: every origin is refused", "cachectl resync loads a new table and ends it");
+	h->refuses_all |= look(h, max_stale_s > 0 && h->now_ms - s->fresh_at > max_stale_s * 1000,
+	    "the table is older than responder.max_stale_s: every origin is refused",
+	    "get corscache-syncd to its database again, or raise responder.max_stale_s and send SIGHUP to the responder");
+	look(h, !h->is_static && !is_alive, "corscache-syncd does not run: the table stays as it is",
+	    "start corscache-syncd; cachectl invalidate revokes origins meanwhile");
+	look(h, is_alive && h->now_ms - s->heartbeat_at > HEARTBEAT_LATE_MS, "corscache-syncd hangs: no heartbeat",
+	    "restart corscache-syncd; the table stays in force meanwhile");
+	look(h, is_alive && !s->connected, "the database is not connected: the table stays as it is",
+	    "corscache-syncd tries again for ever, and its log says what failed");
+	look(h, h->table.problem[0] != '\0', h->table.problem, "the log of corscache-syncd has the details");
+}
+
+void
+health_read(struct health *h, struct reader *r, const char *path, int64_t max_stale_s, int64_t now_ms)
+{
+	*h = (struct health){ .now_ms = now_ms };
+	reader_info(r, &h->table);
+	reader_status(r, &h->sync);
+	h->counters_error = counters_sum(path, &h->counters);
+	diagnose(h, max_stale_s);
+}
