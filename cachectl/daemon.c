@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "layout.h"
 #include "output.h"
 
 #define TIMEOUT_MS	5000
@@ -47,13 +49,16 @@ daemon_ask(const struct call *call, const char *line, int64_t *entries, char tex
 	return EXIT_FAILED;
 }
 
+/* Of the table, or where there is none yet, of the directory that it will be made in. */
 static int
 become_owner(const char *dir)
 {
+	char table[PATH_MAX];
 	struct passwd *owner;
 	struct stat st;
 
-	if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
+	snprintf(table, sizeof table, "%s/" LAYOUT_DIR, dir);
+	if (geteuid() != 0 || (stat(table, &st) != 0 && stat(dir, &st) != 0) || st.st_uid == 0)
 		return EXIT_YES;
 	owner = getpwuid(st.st_uid);
 	if (owner != NULL && initgroups(owner->pw_name, owner->pw_gid) == 0 && setgid(owner->pw_gid) == 0 &&

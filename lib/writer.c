@@ -196,7 +196,7 @@ open_ctl(struct writer *w, const char *dir)
 	    w->ctl->size != sizeof *w->ctl) {
 		w->ctl = NULL;		/* not ours to write */
 		snprintf(w->error, sizeof w->error,
-		    "%s/" LAYOUT_DIR "/ctl was made by another build, or is damaged: remove %s/" LAYOUT_DIR
+		    "%s/" LAYOUT_DIR "/ctl was made by another build, or is damaged: remove all in %s/" LAYOUT_DIR
 		    " while no corscache program runs", dir, dir);
 		return -EPROTO;
 	}

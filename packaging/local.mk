@@ -16,3 +16,19 @@ dist_lighttpd_DATA = \
 # README.md explains the files above. corscache.conf has every setting with its
 # default: cachectl config --sample, which a test compares.
 dist_pkgdata_DATA = packaging/README.md packaging/corscache.conf
+
+# systemd: units are made of their .in, with the paths of this build
+units = packaging/systemd/corscache-syncd.service \
+	packaging/systemd/corscache-responder.service \
+	packaging/systemd/corscache-responder.socket
+systemdsystemunit_DATA = $(units)
+EXTRA_DIST += $(units:=.in) packaging/systemd/hardening.in
+CLEANFILES += $(units)
+$(units): %: %.in packaging/systemd/hardening.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) packaging/systemd && sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@web_group[@]|$(web_group)|g' \
+		-e '/@hardening[@]/{r $(srcdir)/packaging/systemd/hardening.in' -e 'd;}' $(srcdir)/$@.in >$@.tmp && mv $@.tmp $@
+sysusersdir = $(prefix)/lib/sysusers.d
+dist_sysusers_DATA = packaging/sysusers.d/corscache.conf
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+dist_tmpfiles_DATA = packaging/tmpfiles.d/corscache.conf
+dist_pkgdata_DATA += packaging/systemd/run-corscache.mount

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,13 +257,24 @@ clear_path(const struct sockaddr_un *name)
 	return unlink(name->sun_path) == 0 ? 0 : -errno;
 }
 
+/* Not its parents: a mistyped path is an error. */
+static void
+make_directory(const char *path)
+{
+	char copy[sizeof ((struct sockaddr_un *)0)->sun_path];
+
+	snprintf(copy, sizeof copy, "%s", path);
+	(void)mkdir(dirname(copy), 0750);	/* where it matters, bind(2) says so */
+}
+
 static int
 bind_to(struct control_server *s)
 {
 	mode_t mask;
-	int error = clear_path(&s->name);
+	int error;
 
-	if (error != 0)
+	make_directory(s->name.sun_path);
+	if ((error = clear_path(&s->name)) != 0)
 		return error;
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0)

@@ -22,7 +22,7 @@
 struct control_server;
 
 /*
- * Binds path, 0660; a socket that nobody serves is replaced. -EADDRINUSE:
+ * Binds path, 0660, in a directory that is made if need be; a socket that nobody serves is replaced. -EADDRINUSE:
  * somebody does.
  */
 int	 control_open(struct control_server **c, const char *path, struct feed *feed);

@@ -33,3 +33,7 @@ tests_system_table_tool_LDADD = lib/libcorscache.a
 # corscache-syncd; table_tool shows it the shared table
 TESTS += tests/system/syncd_test.py
 EXTRA_DIST += tests/system/syncd_test.py
+
+# systemd's view of packaging/, and ours of what systemd says to daemons
+TESTS += tests/system/units_test.py
+EXTRA_DIST += tests/system/units_test.py
