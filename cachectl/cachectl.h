@@ -36,7 +36,7 @@ struct given {
 };
 
 struct call {
-	const struct config	*config;
+	const struct config	*config;	/* NULL where the command is bare */
 	bool			 json;
 	int			 noperands;
 	char			**operands;
@@ -58,5 +58,7 @@ int	 cmd_resync(const struct call *);
 int	 cmd_verify(const struct call *);
 int	 cmd_load(const struct call *);
 int	 cmd_config(const struct call *);
+int	 cmd_completion(const struct call *);
+int	 cmd_help(const struct call *);
 
 #endif

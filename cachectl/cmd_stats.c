@@ -17,6 +17,8 @@ struct stats {
 static void
 show(struct stats *s, const char *name, uint64_t value, const char *help)
 {
+	char number[HUMAN_MAX];
+
 	if (s->glob != NULL && fnmatch(s->glob, name, 0) != 0)
 		return;
 	s->shown++;
@@ -24,7 +26,9 @@ show(struct stats *s, const char *name, uint64_t value, const char *help)
 		object_number(s->json, name, value > INT64_MAX ? INT64_MAX : (int64_t)value);
 		return;
 	}
-	printf("%-28s %16" PRIu64 "  ", name, value);
+	snprintf(number, sizeof number, "%" PRIu64, value);
+	print_cell(COLOUR_NONE, span_of(name), 28);
+	print_cell(COLOUR_NONE, span_of(number), -16);
 	paint(COLOUR_DIM, "%s", help);
 	putchar('\n');
 }

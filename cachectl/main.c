@@ -7,26 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "command.h"
 #include "output.h"
-
-#define NFLAGS_MAX	8
-#define NGLOBALS	8
-#define NEXAMPLES_MAX	4
-
-struct command {
-	const char	*name;
-	int		 (*run)(const struct call *);
-	const char	*operands;
-	int		 least, most;		/* operands; most -1: any number */
-	bool		 hidden;		/* not in the overview */
-	const char	*help;
-	const char	*examples[NEXAMPLES_MAX + 1];
-	struct flag	 flags[NFLAGS_MAX + 1];
-};
 
 #define REALM_FLAG	{ "realm", "REALM", "the tenant or API that the web server names (default: the realm '')" }
 
-static const struct command commands[] = {
+const struct command commands[] = {
 	{ "status", cmd_status, "", 0, 0, false, "Show the table, its synchronisation and the responders.",
 	  { "cachectl", "cachectl status --json | jq .sync.fresh_at" }, { { NULL, NULL, NULL } } },
 	{ "check", cmd_check, "ORIGIN", 1, 1, false,
@@ -60,32 +46,38 @@ static const struct command commands[] = {
 	{ "load", cmd_load, "FILE", 1, 1, false, "Fill the table from a file of JSON lines instead of a database.",
 	  { "cachectl load origins.jsonl", "generate-origins | cachectl load -" },
 	  { { NULL, NULL, NULL } } },
-	{ "config", cmd_config, "", 0, 0, true, "Print the sample configuration file.",
+	{ "config", cmd_config, "", 0, 0, false, "Print the sample configuration file.",
 	  { "cachectl config --sample" }, { { "sample", NULL, "every setting, commented out, with its default" } } },
+	{ "completion", cmd_completion, "bash|zsh|fish", 1, 1, true, "Print what completes commands and options in a shell.",
+	  { "cachectl completion bash > ~/.local/share/bash-completion/completions/cachectl",
+	    "cachectl completion zsh > ~/.zfunc/_cachectl", "cachectl completion fish > ~/.config/fish/completions/cachectl.fish" },
+	  { { NULL, NULL, NULL } } },
+	{ "help", cmd_help, "[COMMAND]", 0, 1, true, "Explain a command.",
+	  { "cachectl help", "cachectl help check" }, { { NULL, NULL, NULL } } },
 };
-#define NCOMMANDS	(sizeof commands / sizeof commands[0])
+const size_t ncommands = sizeof commands / sizeof commands[0];
 
-static const struct global {
-	char		 letter;
-	struct flag	 flag;
-} globals[NGLOBALS] = {
-	{ 'c', { "config", "FILE", "configuration file (default: " CONFIG_DEFAULT_FILE ")" } },
-	{ 'o', { "option", "SECTION.NAME=VALUE", "a setting over that of the file; may repeat" } },
-	{ 't', { "table", "DIR", "directory of the table, over table.path" } },
-	{ 'j', { "json", NULL, "JSON instead of text" } },
-	{ 'n', { "no-color", NULL, "no colours (they need a terminal anyway)" } },
-	{ 'q', { "quiet", NULL, "print nothing but errors; the exit status tells" } },
-	{ 'h', { "help", NULL, "explain the command" } },
-	{ 'V', { "version", NULL, "print the version" } },
+const struct global globals[] = {
+	{ 'c', true, { "config", "FILE", "configuration file (default: " CONFIG_DEFAULT_FILE ")" } },
+	{ 'o', true, { "option", "SECTION.NAME=VALUE", "a setting over that of the file; may repeat" } },
+	{ 't', false, { "table", "DIR", "directory of the table, over table.path" } },
+	{ 'j', false, { "json", NULL, "JSON instead of text" } },
+	{ 'p', false, { "plain", NULL, "text for programs: no colours, a tab between columns" } },
+	{ 'n', false, { "no-color", NULL, "no colours (they need a terminal anyway)" } },
+	{ 'q', true, { "quiet", NULL, "print nothing but errors; the exit status tells" } },
+	{ 'h', true, { "help", NULL, "explain the command" } },
+	{ 'V', true, { "version", NULL, "print the version" } },
 };
-#define SHORT_OPTIONS	"c:o:qhV"	/* the other letters only name their long options */
+#define NGLOBALS	(sizeof globals / sizeof globals[0])
+const size_t nglobals = NGLOBALS;
+#define SHORT_OPTIONS	":c:o:qhV"	/* of globals[]; the : in front: we complain ourselves */
 
 static struct {
 	const char	*config_file;
 	const char	**overrides;
 	size_t		 noverrides;
 	char		*table;		/* "table.path=DIR", the last override */
-	bool		 json, quiet, no_color, help, version;
+	bool		 json, plain, quiet, no_color, help, version;
 } settings;
 
 const char *
@@ -108,122 +100,6 @@ flag_is_given(const struct call *call, const char *name)
 		if (strcmp(call->given[i].flag->name, name) == 0)
 			return true;
 	return false;
-}
-
-static void
-print_flag(char letter, const struct flag *f)
-{
-	char left[64];
-
-	snprintf(left, sizeof left, "%s%s%s", f->name, f->value != NULL ? " " : "", f->value != NULL ? f->value : "");
-	if (letter != '\0' && strchr(SHORT_OPTIONS, letter) != NULL)
-		printf("  -%c, --%-26s %s\n", letter, left, f->help);
-	else
-		printf("      --%-26s %s\n", left, f->help);
-}
-
-static void
-print_globals(void)
-{
-	size_t i;
-
-	for (i = 0; i < NGLOBALS; i++)
-		print_flag(globals[i].letter, &globals[i].flag);
-}
-
-static void
-help_overview(void)
-{
-	size_t i;
-
-	printf("usage: cachectl [options] [command] [operands]\n\nInspects and steers the CORS decision cache.\n\n");
-	for (i = 0; i < NCOMMANDS; i++)
-		if (!commands[i].hidden)
-			printf("  %-11s %-12s %s\n", commands[i].name, commands[i].operands, commands[i].help);
-	printf("  %-11s %-12s %s\n\noptions:\n", "help", "[COMMAND]", "Explain a command.");
-	print_globals();
-	printf("\nWithout a command: status. Exit status: 0 yes, 1 no, 2 failed or cannot tell, 64 misused,\n"
-	    "69 a daemon is needed and absent. See cachectl(1).\n");
-}
-
-static void
-help_command(const struct command *c)
-{
-	size_t i;
-
-	printf("%s\n\nexamples:\n", c->help);
-	for (i = 0; c->examples[i] != NULL; i++)
-		printf("  %s\n", c->examples[i]);
-	printf("\nusage: cachectl %s [options]%s%s\n\noptions:\n", c->name, c->operands[0] != '\0' ? " " : "",
-	    c->operands);
-	for (i = 0; c->flags[i].name != NULL; i++)
-		print_flag('\0', &c->flags[i]);
-	print_globals();
-}
-
-static size_t
-smallest(size_t a, size_t b, size_t c)
-{
-	size_t least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
-/* Levenshtein's distance, of words shorter than 32. */
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[32], i, j, diagonal, above;
-
-	for (j = 0; j <= strlen(b); j++)
-		row[j] = j;
-	for (i = 1; i <= strlen(a); i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (j = 1; j <= strlen(b); j++) {
-			above = row[j];
-			row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[strlen(b)];
-}
-
-static const struct command *
-nearest_command(const char *name)
-{
-	const struct command *nearest = NULL;
-	size_t i, d, least = 4;
-
-	if (strlen(name) >= 32)
-		return NULL;
-	for (i = 0; i < NCOMMANDS; i++) {
-		d = strncmp(commands[i].name, name, strlen(name)) == 0 ? 1 : distance(name, commands[i].name);
-		if (d < least && d < strlen(name)) {
-			least = d;
-			nearest = &commands[i];
-		}
-	}
-	return nearest;
-}
-
-static const struct command *
-find_command(const char *name)
-{
-	const struct command *near;
-	char clean[ESCAPED_MAX];
-	size_t i;
-
-	for (i = 0; i < NCOMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-	near = nearest_command(name);
-	escaped(clean, sizeof clean, span_of(name));
-	if (near != NULL)
-		complain("no command \"%s\"; did you mean %s?", clean, near->name);
-	else
-		complain("no command \"%s\"; cachectl help lists them", clean);
-	return NULL;
 }
 
 static void *
@@ -264,6 +140,9 @@ take_global(char letter, const char *value)
 	case 'j':
 		settings.json = true;
 		break;
+	case 'p':
+		settings.plain = true;
+		break;
 	case 'n':
 		settings.no_color = true;
 		break;
@@ -279,6 +158,21 @@ take_global(char letter, const char *value)
 	}
 }
 
+/* What getopt_long() stumbled over: ':' an option without its value, '?' anything else. */
+static void
+complain_of(const struct command *c, int letter, const char *word)
+{
+	char clean[ESCAPED_MAX];
+
+	escaped(clean, sizeof clean, (struct span){ word, strcspn(word, "=") });
+	if (letter == ':')
+		complain("%s needs a value; see cachectl %s%s--help", clean, c != NULL ? c->name : "", c != NULL ? " " : "");
+	else if (optopt != 0 && strchr(word, '=') != NULL)
+		complain("%s takes no value", clean);
+	else
+		usage_complain(c, word);
+}
+
 /*
  * The options of all commands, and those of c unless it is NULL. Before the
  * command (c NULL) it stops at the first operand, behind it operands and
@@ -289,10 +183,8 @@ parse_options(int argc, char **argv, const struct command *c, struct call *call)
 {
 	struct option options[NGLOBALS + NFLAGS_MAX + 1] = { 0 };
 	size_t i, n = 0;
-	static char program[] = "cachectl";
 	int letter;
 
-	argv[0] = program;	/* what getopt_long() calls itself */
 	for (i = 0; i < NGLOBALS; i++)
 		options[n++] = (struct option){ globals[i].flag.name,
 		    globals[i].flag.value != NULL ? required_argument : no_argument, NULL, globals[i].letter };
@@ -301,8 +193,8 @@ parse_options(int argc, char **argv, const struct command *c, struct call *call)
 		    c->flags[i].value != NULL ? required_argument : no_argument, NULL, 256 + (int)i };
 	optind = 0;
 	while ((letter = getopt_long(argc, argv, c == NULL ? "+" SHORT_OPTIONS : SHORT_OPTIONS, options, NULL)) != -1) {
-		if (letter == '?') {
-			complain("see cachectl %s%s--help", c != NULL ? c->name : "", c != NULL ? " " : "");
+		if (letter == '?' || letter == ':') {
+			complain_of(c, letter, argv[optind - 1]);
 			return false;
 		}
 		if (letter >= 256)
@@ -323,18 +215,26 @@ operands_fit(const struct command *c, const struct call *call)
 }
 
 static int
-run_command(const struct command *c, struct call *call)
+load_settings(struct config **config)
 {
-	struct config *config = NULL;
 	char err[1024];
-	int status, error;
 
 	if (settings.table != NULL)
 		settings.overrides[settings.noverrides++] = settings.table;
-	if (config_load(&config, settings.config_file, settings.overrides, settings.noverrides, err, sizeof err) != 0) {
-		complain("%s", err);
-		return strncmp(err, "-o ", 3) == 0 ? EXIT_MISUSED : EXIT_FAILED;
-	}
+	if (config_load(config, settings.config_file, settings.overrides, settings.noverrides, err, sizeof err) == 0)
+		return EXIT_YES;
+	complain("%s", err);
+	return strncmp(err, "-o ", 3) == 0 ? EXIT_MISUSED : EXIT_FAILED;
+}
+
+static int
+run_command(const struct command *c, struct call *call)
+{
+	struct config *config = NULL;
+	int status = c->is_bare ? EXIT_YES : load_settings(&config), error;
+
+	if (status != EXIT_YES)
+		return status;
 	call->config = config;
 	call->json = settings.json;
 	status = c->run(call);
@@ -344,21 +244,6 @@ run_command(const struct command *c, struct call *call)
 		return EXIT_FAILED;
 	}
 	return status;
-}
-
-/* cachectl help [COMMAND] */
-static int
-help(int argc, char **argv)
-{
-	const struct command *c = argc > 1 ? find_command(argv[1]) : NULL;
-
-	if (argc > 1 && c == NULL)
-		return EXIT_MISUSED;
-	if (c != NULL)
-		help_command(c);
-	else
-		help_overview();
-	return output_close() == 0 ? EXIT_YES : EXIT_FAILED;
 }
 
 /* argv[0] is the command's name. */
@@ -373,9 +258,9 @@ dispatch(int argc, char **argv)
 		goto out;
 	call.noperands = argc - optind;
 	call.operands = argv + optind;
-	output_open(settings.quiet, !settings.no_color);
+	output_open(settings.quiet, !settings.no_color, settings.plain);
 	if (settings.help) {
-		help_command(c);
+		usage_print(c);
 		status = EXIT_YES;
 	} else if (operands_fit(c, &call)) {
 		status = run_command(c, &call);
@@ -396,12 +281,10 @@ main(int argc, char **argv)
 		status = EXIT_MISUSED;
 	else if (settings.version)
 		printf("cachectl %s\n", PACKAGE_VERSION);
-	else if (optind < argc && strcmp(argv[optind], "help") == 0)
-		status = help(argc - optind, argv + optind);
 	else if (optind < argc)
 		status = dispatch(argc - optind, argv + optind);
 	else if (settings.help)
-		help_overview();
+		usage_print(NULL);
 	else
 		status = dispatch(1, bare);
 	free(settings.overrides);

@@ -21,15 +21,16 @@ struct object {
 	json_t	 json;
 };
 
-static bool with_colours, is_quiet;
+static bool with_colours, is_quiet, is_plain;
 
 void
-output_open(bool quiet, bool colours)
+output_open(bool quiet, bool colours, bool plain)
 {
 	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
 
 	is_quiet = quiet;
-	with_colours = colours && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
+	is_plain = plain;
+	with_colours = colours && !plain && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
 	    strcmp(term, "dumb") != 0 && isatty(STDOUT_FILENO) == 1;
 	if (quiet && freopen("/dev/null", "w", stdout) == NULL)
 		exit(EXIT_FAILED);
@@ -80,22 +81,35 @@ must(void *allocated)
 	exit(EXIT_FAILED);
 }
 
-void
-paint(enum colour colour, const char *fmt, ...)
+static void
+begin_colour(enum colour colour)
 {
 	static const char *const codes[] = {
 		[COLOUR_GOOD] = "\033[32m", [COLOUR_BAD] = "\033[31m", [COLOUR_WARN] = "\033[33m",
-		[COLOUR_DIM] = "\033[2m", [COLOUR_BOLD] = "\033[1m",
+		[COLOUR_DIM] = "\033[2m", [COLOUR_BOLD] = "\033[1m", [COLOUR_NONE] = "",
 	};
-	va_list ap;
 
 	if (with_colours)
 		fputs(codes[colour], stdout);
+}
+
+static void
+end_colour(enum colour colour)
+{
+	if (with_colours && colour != COLOUR_NONE)
+		fputs("\033[0m", stdout);
+}
+
+void
+paint(enum colour colour, const char *fmt, ...)
+{
+	va_list ap;
+
+	begin_colour(colour);
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	if (with_colours)
-		fputs("\033[0m", stdout);
+	end_colour(colour);
 }
 
 /* out: 5 bytes. Returns how many are used. */
@@ -110,14 +124,40 @@ escape(char *out, unsigned char c)
 	return 1;
 }
 
+/* Returns how many were printed. */
+static size_t
+put_escaped(struct span bytes)
+{
+	size_t i, n, printed = 0;
+	char one[5];
+
+	for (i = 0; i < bytes.len; i++, printed += n) {
+		n = escape(one, (unsigned char)bytes.at[i]);
+		fwrite(one, 1, n, stdout);
+	}
+	return printed;
+}
+
 void
 print_bytes(struct span bytes)
 {
-	char one[5];
-	size_t i;
+	put_escaped(bytes);
+}
 
-	for (i = 0; i < bytes.len; i++)
-		fwrite(one, 1, escape(one, (unsigned char)bytes.at[i]), stdout);
+void
+print_cell(enum colour colour, struct span bytes, int width)
+{
+	size_t printed;
+
+	if (width < 0 && !is_plain)
+		printf("%*s", (size_t)-width > bytes.len ? -width - (int)bytes.len : 0, "");
+	begin_colour(colour);
+	printed = put_escaped(bytes);
+	end_colour(colour);
+	if (is_plain)
+		putchar('\t');
+	else
+		printf("%*s", width > 0 && printed < (size_t)width ? width - (int)printed + 1 : 1, "");
 }
 
 const char *
@@ -143,11 +183,20 @@ human_count(char buf[HUMAN_MAX], uint64_t n)
 	int len = snprintf(digits, sizeof digits, "%" PRIu64, n), i, at = 0;
 
 	for (i = 0; i < len; i++) {
-		if (i > 0 && (len - i) % 3 == 0)
+		if (!is_plain && i > 0 && (len - i) % 3 == 0)
 			buf[at++] = ',';
 		buf[at++] = digits[i];
 	}
 	buf[at] = '\0';
+	return buf;
+}
+
+const char *
+human_counted(char buf[COUNTED_MAX], uint64_t n, const char *noun)
+{
+	char digits[HUMAN_MAX];
+
+	snprintf(buf, COUNTED_MAX, "%s %s%s", human_count(digits, n), noun, n == 1 ? "" : "s");
 	return buf;
 }
 

@@ -19,10 +19,10 @@
 
 #include "origin.h"
 
-enum colour { COLOUR_GOOD, COLOUR_BAD, COLOUR_WARN, COLOUR_DIM, COLOUR_BOLD };
+enum colour { COLOUR_GOOD, COLOUR_BAD, COLOUR_WARN, COLOUR_DIM, COLOUR_BOLD, COLOUR_NONE };
 
-/* quiet: stdout goes nowhere. */
-void	 output_open(bool quiet, bool colours);
+/* quiet: stdout goes nowhere. plain: no colours, cells end with a tab, numbers have no commas. */
+void	 output_open(bool quiet, bool colours, bool plain);
 /* Everything is written: 0, or -errno (a full disk). */
 int	 output_close(void);
 
@@ -34,6 +34,8 @@ void	 remark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* On stdout, in colour where the terminal wants it. */
 void	 paint(enum colour colour, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void	 print_bytes(struct span bytes);
+/* The same in a column of that width (negative: to the right of it), and what parts it from the next. */
+void	 print_cell(enum colour colour, struct span bytes, int width);
 /* The same into a buffer, cut where it must be. Returns buf. */
 #define ESCAPED_MAX	(4 * 512 + 1)
 const char	*escaped(char *buf, size_t cap, struct span bytes);
@@ -41,6 +43,9 @@ const char	*escaped(char *buf, size_t cap, struct span bytes);
 /* "1,234,567"; "61.2 MiB"; "0.4 s", "3 min", "2 days". */
 #define HUMAN_MAX	32
 const char	*human_count(char buf[HUMAN_MAX], uint64_t n);
+/* "1 row", "1,234 rows"; noun: at most 16 bytes. */
+#define COUNTED_MAX	48
+const char	*human_counted(char buf[COUNTED_MAX], uint64_t n, const char *noun);
 const char	*human_bytes(char buf[HUMAN_MAX], uint64_t n);
 const char	*human_duration(char buf[HUMAN_MAX], int64_t ms);
 /* UTC, "2026-12-31T00:00:00Z"; "never" for 0. */

@@ -63,36 +63,34 @@ row_is_expired(const struct row *row)
 	return row->expires_at != ROW_NEVER && row->expires_at <= (int64_t)time(NULL);
 }
 
+/* Behind the columns: what most rows do not have. */
 static void
-print_padded(struct span text, int width)
+print_extra(const struct row *row)
 {
-	print_bytes(text);
-	printf("%*s", (int)text.len < width ? width - (int)text.len : 0, "");
+	char when[HUMAN_MAX];
+
+	if (row->expires_at != ROW_NEVER)
+		printf(" %s=%s", row_is_expired(row) ? "expired" : "expires", human_time(when, row->expires_at));
+	if (row->public_suffix)
+		paint(COLOUR_WARN, " public-suffix");
 }
 
 void
 row_print(const struct row *row)
 {
-	char when[HUMAN_MAX];
-
-	print_padded(row->origin, 48);
-	putchar(' ');
+	print_cell(COLOUR_NONE, row->origin, 48);
 	if (row->held)
-		paint(COLOUR_WARN, "%-7s", "held");
+		print_cell(COLOUR_WARN, span_of("held"), 7);
 	else if (row->allow)
-		printf("%-7s", "allow");
+		print_cell(COLOUR_NONE, span_of("allow"), 7);
 	else
-		paint(COLOUR_BAD, "%-7s", "refuse");
-	putchar(' ');
-	print_padded(row->policy, 16);
+		print_cell(COLOUR_BAD, span_of("refuse"), 7);
+	print_bytes(row->policy);
 	if (row->realm.len > 0) {
 		printf(" realm=");
 		print_bytes(row->realm);
 	}
-	if (row->expires_at != ROW_NEVER)
-		printf(" %s=%s", row_is_expired(row) ? "expired" : "expires", human_time(when, row->expires_at));
-	if (row->public_suffix)
-		paint(COLOUR_WARN, " public-suffix");
+	print_extra(row);
 	putchar('\n');
 }
 

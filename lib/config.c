@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nearest.h"
+
 #define FILE_MAX	(1024 * 1024)	/* bytes; a sane file has a few hundred */
 #define NSECTIONS_MAX	8
 
@@ -167,24 +169,30 @@ explain(char *buf, size_t cap, size_t option, const char *text, int error)
 		    config_allowed(option, allowed, sizeof allowed));
 }
 
-/* "no such setting", and the names that the section has; section NULL: the sections. */
+/* "no such setting", the nearest, and the names that the section has; section NULL: the sections. */
 static void
-explain_unknown(char *buf, size_t cap, const char *section, size_t section_len)
+explain_unknown(char *buf, size_t cap, const char *section, size_t section_len, struct span name)
 {
+	char names[384];
 	const char *before = "";
-	size_t i, len;
+	struct nearest near;
+	size_t i, len = 0;
 
-	len = (size_t)snprintf(buf, cap, "no such %s; there is", section != NULL ? "setting" : "section");
-	for (i = 0; i < OPTION_COUNT && len < cap; i++) {
+	nearest_begin(&near, name);
+	for (i = 0; i < OPTION_COUNT && len < sizeof names; i++) {
 		const struct option_desc *d = &option_descs[i];
+		const char *one = section != NULL ? d->name : d->section;
 
 		if (section != NULL ? !is_word(d->section, section, section_len) :
 		    i > 0 && strcmp(d->section, d[-1].section) == 0)
 			continue;
-		len += (size_t)snprintf(buf + len, cap - len, "%s %s", before,
-		    section != NULL ? d->name : d->section);
+		nearest_try(&near, one);
+		len += (size_t)snprintf(names + len, sizeof names - len, "%s %s", before, one);
 		before = ",";
 	}
+	snprintf(buf, cap, "no such %s%s%s%s there is%s", section != NULL ? "setting" : "section",
+	    near.best != NULL ? "; did you mean " : "", near.best != NULL ? near.best : "",
+	    near.best != NULL ? "?" : ";", names);
 }
 
 static void
@@ -203,7 +211,7 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 			    cfg->name);
 			return;
 		}
-		explain_unknown(what, sizeof what, in_section ? cfg->name : NULL, strlen(cfg->name));
+		explain_unknown(what, sizeof what, in_section ? cfg->name : NULL, strlen(cfg->name), span_of(name));
 		snprintf(load.err, load.errlen, "%s:%d: %s%s%s: %s", load.file, cfg->line,
 		    in_section ? cfg->name : "", in_section ? "." : "", name, what);
 		return;
@@ -340,7 +348,8 @@ override(struct loaded *l, const char *assignment, char *err, size_t errlen)
 	if (option == OPTION_COUNT) {
 		bool known = find(assignment, section_len, NULL, 0) != OPTION_COUNT;
 
-		explain_unknown(what, sizeof what, known ? assignment : NULL, section_len);
+		explain_unknown(what, sizeof what, known ? assignment : NULL, section_len,
+		    known ? (struct span){ name, (size_t)(value - name) } : (struct span){ assignment, section_len });
 		snprintf(err, errlen, "-o %.*s: %s", (int)(value - assignment), assignment, what);
 		return -1;
 	}

@@ -37,3 +37,6 @@ EXTRA_DIST += tests/system/syncd_test.py
 # systemd's view of packaging/, and ours of what systemd says to daemons
 TESTS += tests/system/units_test.py
 EXTRA_DIST += tests/system/units_test.py
+# cachectl's words, in the shells themselves
+TESTS += tests/system/cachectl_shell_test.py
+EXTRA_DIST += tests/system/cachectl_shell_test.py
