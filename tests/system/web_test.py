@@ -5,10 +5,12 @@ web -- what a browser sees through nginx and lighttpd, run with the files of
 packaging/ as they are.
 """
 
+import re
 import socket
 import subprocess
 import unittest
 
+import fcgi
 import harness
 
 ROWS = """
@@ -303,6 +305,24 @@ class Nginx(Server, unittest.TestCase):
 			said = b"".join(iter(lambda: s.recv(65536), b""))
 		self.assertIn(b"hello", said)
 		self.assertIn(f"Access-Control-Allow-Origin: {A}\r\n".encode(), said)
+
+
+	def test_checks_keep_their_connection(self):
+		def accepted():
+			page = fcgi.ask(harness.stack.env["RESPONDER_SOCKET"], [("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
+			return int(re.search(rb"^corscache_connections_total (\d+)", page.body, re.MULTILINE)[1])
+		before = accepted()
+		for host in ("localhost", "shop.localhost", "strict.localhost"):	# the last says 403 to A
+			for _ in range(20):
+				self.client("GET", "/", [("Origin", A)], host=host)
+		self.assertLess(accepted() - before, 10)
+
+	def test_a_check_is_never_a_preflight(self):
+		"""Nor answered 200, which nginx would store: it keeps the connection because it could."""
+		for headers in ([("Origin", ""), ("Origin", A), ("Access-Control-Request-Method", "GET")],
+		    [("Origin", A), ("Access-Control-Request-Method", ""), ("Access-Control-Request-Method", "GET")]):
+			self.assertEqual(self.client("OPTIONS", "/app/status/200", headers).body, b"OPTIONS 200\n", headers)
+		self.assertNotIn("never-written", (harness.stack.dir / "log" / "nginx.log").read_text())
 
 
 class Lighttpd(Server, unittest.TestCase):
