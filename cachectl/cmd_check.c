@@ -128,11 +128,8 @@ print_text(const struct explanation *e, const char *next)
 	}
 	print_row(e);
 	print_near(e);
-	if (next[0] != '\0') {
-		printf("next     ");
-		print_bytes(span_of(next));
-		putchar('\n');
-	}
+	if (next[0] != '\0')
+		printf("next     %s\n", next);
 	printf("headers%s\n", e->answer.len == 0 ? "  none" : "");
 	explain_each_header(e, print_header, NULL);
 }

@@ -13,24 +13,17 @@
 
 #include "daemon.h"
 #include "input.h"
+#include "policies.h"
 #include "rows.h"
 #include "suffix.h"
 
 #define LINE_BYTES	80	/* of a usual line: guesses the rows of a file */
 
-/* A policy of the file, compiled: rows are checked against it. */
-struct known {
-	_Alignas(8) char block[POLICY_MAX];
-	struct policy	 policy;
-	struct known	*next;
-	bool		 is_used;
-};
-
 struct load {
 	const char	*file;		/* its name, for messages */
 	unsigned long	 number;	/* of the line */
 	struct table	*table;
-	struct known	*policies;
+	struct policies	 policies;	/* uses: rows that name it; is_marked: a line has said it */
 	uint64_t	 rows;
 };
 
@@ -47,57 +40,38 @@ refuse(const struct load *l, const char *fmt, ...)
 	return EXIT_FAILED;
 }
 
-static struct known *
-find(const struct load *l, struct span name)
-{
-	struct known *k;
-
-	for (k = l->policies; k != NULL; k = k->next)
-		if (spans_equal(k->policy.name, name))
-			return k;
-	return NULL;
-}
-
 /* ---- policies ---- */
 
 static int
 compile(const struct load *l, struct known *k, const struct policy_row *p)
 {
 	char name[ESCAPED_MAX], element[ESCAPED_MAX];
-	struct span culprit = { NULL, 0 };
-	enum policy_status status;
-	size_t len;
 
-	status = policy_compile(p, k->block, &len, &culprit);
-	if (status == POLICY_OK)
-		status = policy_read(&k->policy, k->block, len);
-	if (status == POLICY_OK)
+	if (known_compile(k, p) != 0)
+		return refuse(l, "out of memory");
+	if (k->status == POLICY_OK)
 		return EXIT_YES;
-	return refuse(l, "policy '%s': %s%s%s%s", escaped(name, sizeof name, p->name), policy_strstatus(status),
-	    culprit.len > 0 ? ": '" : "", culprit.len > 0 ? escaped(element, sizeof element, culprit) : "",
-	    culprit.len > 0 ? "'" : "");
+	return refuse(l, "policy '%s': %s%s%s%s", escaped(name, sizeof name, p->name), policy_strstatus(k->status),
+	    k->culprit.len > 0 ? ": '" : "", k->culprit.len > 0 ? escaped(element, sizeof element, k->culprit) : "",
+	    k->culprit.len > 0 ? "'" : "");
 }
 
 static int
 put_policy(struct load *l, const struct policy_row *p, bool is_builtin)
 {
-	struct known *k = find(l, p->name);
+	struct known *k = policies_put(&l->policies, p->name);
 	enum policy_status why;
 	char name[ESCAPED_MAX];
 	int status, error;
 
 	escaped(name, sizeof name, p->name);
-	if (k != NULL && k->is_used)
+	if (k == NULL)
+		return refuse(l, "out of memory");
+	if (k->is_marked || k->uses > 0)
 		return refuse(l, "policy '%s' %s", name, "appears twice, or behind a row that uses it");
-	if (k == NULL) {
-		if ((k = calloc(1, sizeof *k)) == NULL)
-			return refuse(l, "out of memory");
-		k->next = l->policies;
-		l->policies = k;
-	}
 	if ((status = compile(l, k, p)) != EXIT_YES)
 		return status;
-	k->is_used = !is_builtin;
+	k->is_marked = !is_builtin;
 	error = table_policy_put(l->table, p, &why);
 	return error == 0 ? EXIT_YES : refuse(l, "policy '%s': %s", name, strerror(-error));
 }
@@ -139,10 +113,10 @@ check_row(struct load *l, struct row *row)
 	status = rule_parse(&rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return refuse(l, "'%s' is not an origin: %s", origin, origin_strstatus(status));
-	if ((k = find(l, row->policy)) == NULL)
+	if ((k = policies_find(&l->policies, row->policy)) == NULL)
 		return refuse(l, "'%s': no line above has the policy '%s'", origin,
 		    escaped(policy, sizeof policy, row->policy));
-	k->is_used = true;
+	k->uses++;
 	row->public_suffix = (rule.form == RULE_SUFFIX || rule.form == RULE_SUFFIX_ANY_PORT) &&
 	    suffix_is_public(rule.origin.host);
 	if (row->allow && row_is_unsafe(rule.form, &rule.origin, row->public_suffix, &k->policy))
@@ -262,11 +236,11 @@ load(struct load *l, struct writer *w, FILE *in)
 static void
 tell(const struct call *call, const struct load *l)
 {
-	char n[HUMAN_MAX];
+	char n[COUNTED_MAX];
 	struct object *o;
 
 	if (!call->json) {
-		remark("loaded %s rows", human_count(n, l->rows));
+		remark("loaded %s", human_counted(n, l->rows, "row"));
 		return;
 	}
 	o = object_new();
@@ -279,7 +253,6 @@ load_from(const struct call *call, FILE *in)
 {
 	struct load l = { .file = in == stdin ? "stdin" : call->operands[0] };
 	struct writer *w = NULL;
-	struct known *k;
 	int status = daemon_replace(call, &w);
 
 	if (status == EXIT_ABSENT)
@@ -288,10 +261,7 @@ load_from(const struct call *call, FILE *in)
 		status = load(&l, w, in);
 	if (status == EXIT_YES)
 		tell(call, &l);
-	while ((k = l.policies) != NULL) {
-		l.policies = k->next;
-		free(k);
-	}
+	policies_fini(&l.policies);
 	writer_close(&w);
 	return status;
 }

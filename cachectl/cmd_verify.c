@@ -6,24 +6,21 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "db.h"
 #include "rows.h"
 
 #define DIFFERENCES_MAX	10000	/* looked at twice and listed; more are counted */
 #define SETTLE_MS	500	/* beyond sync.poll_ms */
 
-#define ROW_COLUMNS	"realm, origin, policy, allow, " \
-	"CASE WHEN expires_at IS NULL OR expires_at = 'infinity' THEN 0 WHEN expires_at = '-infinity' THEN 1 " \
-	"ELSE greatest(1, floor(extract(epoch FROM expires_at))) END::bigint"
-#define SELECT_ROWS	"SELECT " ROW_COLUMNS " FROM cors.origins ORDER BY realm COLLATE \"C\", origin COLLATE \"C\""
-#define SELECT_ROW	"SELECT " ROW_COLUMNS " FROM cors.origins WHERE realm = $1 AND origin = $2"
-#define SELECT_POLICIES	"SELECT name, array_to_string(methods, ','), array_to_string(headers, ','), " \
-	"array_to_string(expose_headers, ','), credentials, insecure, max_age FROM cors.policies"
+#define LEFT_OUT_MAX	1000	/* listed; more are counted */
+
+#define SELECT_ROWS	"SELECT " DB_ROW " FROM cors.origins ORDER BY realm COLLATE \"C\", origin COLLATE \"C\""
+#define SELECT_ONE	"SELECT " DB_ROW " FROM cors.origins WHERE realm = $1 AND origin = $2"
 
 /* A row of the table, copied; its spans point into bytes. */
 struct item {
@@ -31,17 +28,21 @@ struct item {
 	char		 bytes[];
 };
 
-enum kind { KIND_MISSING, KIND_EXTRA, KIND_POLICY, KIND_ALLOW, KIND_EXPIRES, KIND_POLICY_CONTENTS };
+enum kind {
+	KIND_MISSING, KIND_EXTRA, KIND_POLICY, KIND_ALLOW, KIND_EXPIRES, KIND_POLICY_CONTENTS, KIND_POLICY_EXTRA,
+};
 
 static const char *const kind_names[] = {
 	[KIND_MISSING] = "missing", [KIND_EXTRA] = "extra", [KIND_POLICY] = "policy", [KIND_ALLOW] = "allow",
 	[KIND_EXPIRES] = "expires_at", [KIND_POLICY_CONTENTS] = "policy_contents",
+	[KIND_POLICY_EXTRA] = "policy_extra",
 };
 
 static const char *const kind_sentences[] = {
 	[KIND_MISSING] = "in the database, not in the table", [KIND_EXTRA] = "in the table, not in the database",
 	[KIND_POLICY] = "names another policy", [KIND_ALLOW] = "allow differs",
 	[KIND_EXPIRES] = "expires_at differs", [KIND_POLICY_CONTENTS] = "the policy permits something else",
+	[KIND_POLICY_EXTRA] = "the policy is in the table, not in the database",
 };
 
 struct difference {
@@ -50,31 +51,46 @@ struct difference {
 	char		 origin[RULE_MAX + 1];
 };
 
-struct verify {
-	struct reader		*r;
-	PGconn			*db;
-	struct item		**items;
-	size_t			 nitems, cap;
-	uint64_t		 rows, left_out, held, ndifferences;
-	struct difference	*differences;	/* the first of them */
+/* A row or a policy that corscache-syncd leaves out, or that the table's readers treat as absent. */
+struct left_out {
+	const char	*why;
+	char		*realm;		/* NULL: a policy, whose name is origin */
+	char		*origin;
 };
 
-static struct span
-column(const PGresult *res, int row, int c)
-{
-	return (struct span){ PQgetvalue(res, row, c), (size_t)PQgetlength(res, row, c) };
-}
+struct verify {
+	struct reader		*r;
+	struct db		*db;
+	struct policies		 policies;	/* of the database */
+	struct item		**items;
+	size_t			 nitems, cap;
+	uint64_t		 rows, nleft_out, held, ndifferences;
+	struct left_out		*left_out;	/* the first of them */
+	bool			 is_again;	/* they have been listed */
+	size_t			 at;		/* in items, while rows are walked */
+	struct difference	*differences;	/* the first of them */
+};
 
 static int
 db_failed(const struct verify *v)
 {
-	char text[ESCAPED_MAX];
-	struct span message = span_of(PQerrorMessage(v->db));
-
-	while (message.len > 0 && message.at[message.len - 1] == '\n')
-		message.len--;
-	complain("database: %s", escaped(text, sizeof text, message));
+	complain("database: %s", db_strerror(v->db));
 	return EXIT_FAILED;
+}
+
+static char *
+copy_text(struct span s)
+{
+	return strndup(s.at != NULL ? s.at : "", s.len);
+}
+
+/* realm NULL: a policy. */
+static void
+leave_out(struct verify *v, const struct span *realm, struct span origin, const char *why)
+{
+	if (v->is_again || v->nleft_out++ >= LEFT_OUT_MAX)
+		return;
+	v->left_out[v->nleft_out - 1] = (struct left_out){ why, realm != NULL ? copy_text(*realm) : NULL, copy_text(origin) };
 }
 
 static void
@@ -166,36 +182,46 @@ collect_all(struct verify *v)
 
 /* ---- rows ---- */
 
-static struct row
-row_of_result(const PGresult *res, int i)
+/* corscache-syncd leaves out what the C code refuses. NULL: it does not. */
+static const char *
+why_left_out(const struct verify *v, const struct row *row)
 {
-	int64_t expires_at = strtoll(PQgetvalue(res, i, 4), NULL, 10);
+	const struct known *k;
+	struct rule rule;
+	enum origin_status status;
 
-	return (struct row){ .realm = column(res, i, 0), .origin = column(res, i, 1), .policy = column(res, i, 2),
-		.allow = PQgetvalue(res, i, 3)[0] == 't',
-		.expires_at = expires_at > UINT32_MAX ? ROW_NEVER : expires_at };
+	if (!realm_is_valid(row->realm.at, row->realm.len))
+		return "its realm is too long or has control characters";
+	status = rule_parse(&rule, row->origin.at, row->origin.len);
+	if (status != ORIGIN_OK)
+		return origin_strstatus(status);
+	k = policies_find(&v->policies, row->policy);
+	return k == NULL || k->status != POLICY_OK ? "its policy is not usable" : NULL;
 }
 
-/* corscache-syncd leaves out what the C parser refuses. */
+/* In the table, and absent for every reader. */
 static bool
-is_left_out(const struct row *row)
+is_dead(const struct verify *v, const struct row *row)
 {
-	struct rule rule;
+	const struct known *k = row->public_suffix && row->allow ? policies_find(&v->policies, row->policy) : NULL;
 
-	return !realm_is_valid(row->realm.at, row->realm.len) ||
-	    rule_parse(&rule, row->origin.at, row->origin.len) != ORIGIN_OK;
+	return k != NULL && known_needs_safe(k);
 }
 
 /* Of one key: either may be NULL. */
 static void
 compare_rows(struct verify *v, const struct row *in_db, const struct row *in_table)
 {
+	const char *why = in_db != NULL && in_table == NULL ? why_left_out(v, in_db) : NULL;
+
+	if (in_table != NULL && in_db != NULL && is_dead(v, in_table))
+		leave_out(v, &in_db->realm, in_db->origin, "it covers a public suffix, and its policy allows credentials without insecure");
 	if (in_table != NULL && in_table->held)
 		v->held++;
 	else if (in_db == NULL)
 		differ(v, KIND_EXTRA, in_table->realm, in_table->origin);
-	else if (in_table == NULL && is_left_out(in_db))
-		v->left_out++;
+	else if (why != NULL)
+		leave_out(v, &in_db->realm, in_db->origin, why);
 	else if (in_table == NULL)
 		differ(v, KIND_MISSING, in_db->realm, in_db->origin);
 	else if (in_db->allow != in_table->allow)
@@ -206,80 +232,31 @@ compare_rows(struct verify *v, const struct row *in_db, const struct row *in_tab
 		differ(v, KIND_EXPIRES, in_db->realm, in_db->origin);
 }
 
-/* The next row of the database against the items from *at on. */
+/* The next row of the database against the items from v->at on. */
 static void
-walk(struct verify *v, const struct row *in_db, size_t *at)
+walk(const struct span *columns, void *arg)
 {
+	struct verify *v = arg;
+	struct row in_db = db_row(columns);
 	int c = -1;
 
 	v->rows++;
-	while (*at < v->nitems && (c = compare_keys(&v->items[*at]->row, in_db)) < 0)
-		compare_rows(v, NULL, &v->items[(*at)++]->row);
-	if (*at < v->nitems && c == 0)
-		compare_rows(v, in_db, &v->items[(*at)++]->row);
-	else
-		compare_rows(v, in_db, NULL);
+	while (v->at < v->nitems && (c = compare_keys(&v->items[v->at]->row, &in_db)) < 0)
+		compare_rows(v, NULL, &v->items[v->at++]->row);
+	compare_rows(v, &in_db, v->at < v->nitems && c == 0 ? &v->items[v->at++]->row : NULL);
 }
 
 static int
 walk_rows(struct verify *v)
 {
-	PGresult *res;
-	size_t at = 0;
-	bool failed = false;
-
-	if (!PQsendQuery(v->db, SELECT_ROWS) || !PQsetSingleRowMode(v->db))
+	if (db_each(v->db, SELECT_ROWS, NULL, walk, v) != 0)
 		return db_failed(v);
-	while ((res = PQgetResult(v->db)) != NULL) {
-		if (PQresultStatus(res) == PGRES_SINGLE_TUPLE) {
-			struct row row = row_of_result(res, 0);
-
-			walk(v, &row, &at);
-		} else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-			failed = true;
-		}
-		PQclear(res);
-	}
-	if (failed)
-		return db_failed(v);
-	while (at < v->nitems)
-		compare_rows(v, NULL, &v->items[at++]->row);
+	while (v->at < v->nitems)
+		compare_rows(v, NULL, &v->items[v->at++]->row);
 	return EXIT_YES;
 }
 
 /* ---- policies ---- */
-
-/* "a,b" into spans; SQL lets no name with a comma in. */
-static size_t
-split(struct span names, struct span *list)
-{
-	const char *comma;
-	size_t n = 0, len;
-
-	while (names.len > 0 && n < POLICY_MAX_TOKENS) {
-		comma = memchr(names.at, ',', names.len);
-		len = comma != NULL ? (size_t)(comma - names.at) : names.len;
-		list[n++] = (struct span){ names.at, len };
-		names.at += comma != NULL ? len + 1 : len;
-		names.len -= comma != NULL ? len + 1 : len;
-	}
-	return n;
-}
-
-static bool
-compile_result(const PGresult *res, int i, void *block, struct policy *p)
-{
-	struct span methods[POLICY_MAX_TOKENS], headers[POLICY_MAX_TOKENS], expose[POLICY_MAX_TOKENS];
-	struct policy_row row = { .name = column(res, i, 0), .methods = methods, .headers = headers, .expose = expose,
-		.credentials = PQgetvalue(res, i, 4)[0] == 't', .insecure = PQgetvalue(res, i, 5)[0] == 't',
-		.max_age = PQgetisnull(res, i, 6) ? POLICY_NO_MAX_AGE : (int32_t)strtol(PQgetvalue(res, i, 6), NULL, 10) };
-	size_t len;
-
-	row.nmethods = split(column(res, i, 1), methods);
-	row.nheaders = split(column(res, i, 2), headers);
-	row.nexpose = split(column(res, i, 3), expose);
-	return policy_compile(&row, block, &len, NULL) == POLICY_OK && policy_read(p, block, len) == POLICY_OK;
-}
 
 struct expected {
 	const struct policy	*policy;
@@ -297,57 +274,90 @@ compare_policy(const struct policy *p, void *arg)
 	    p->insecure == q->insecure && p->any_method == q->any_method && p->any_header == q->any_header;
 }
 
+static void
+look_at_policy(struct known *k, void *arg)
+{
+	struct verify *v = arg;
+	struct expected e = { &k->policy, false };
+	bool is_there;
+
+	is_there = policy_find(v->r, k->name, compare_policy, &e);
+	if (k->status != POLICY_OK)
+		leave_out(v, NULL, k->name, policy_strstatus(k->status));
+	if (k->status == POLICY_OK ? !e.is_same : is_there)
+		differ(v, KIND_POLICY_CONTENTS, k->name, span_of(""));
+}
+
+static int
+look_for_policy(const struct policy *p, void *arg)
+{
+	struct verify *v = arg;
+
+	if (policies_find(&v->policies, p->name) == NULL)
+		differ(v, KIND_POLICY_EXTRA, p->name, span_of(""));
+	return 0;
+}
+
 static int
 compare_policies(struct verify *v)
 {
-	_Alignas(8) char block[POLICY_MAX];
-	PGresult *res = PQexec(v->db, SELECT_POLICIES);
-	struct policy p;
-	int i;
+	int error;
 
-	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-		PQclear(res);
-		return db_failed(v);
-	}
-	for (i = 0; i < PQntuples(res); i++) {
-		struct expected e = { &p, false };
+	policies_each(&v->policies, look_at_policy, v);
+	error = reader_each_policy(v->r, look_for_policy, v);
+	if (error != 0)
+		complain("the table could not be read: %s", strerror(-error));
+	return error != 0 ? EXIT_FAILED : EXIT_YES;
+}
 
-		if (!compile_result(res, i, block, &p)) {
-			v->left_out++;
-			continue;
-		}
-		policy_find(v->r, p.name, compare_policy, &e);
-		if (!e.is_same)
-			differ(v, KIND_POLICY_CONTENTS, p.name, span_of(""));
-	}
-	PQclear(res);
-	return EXIT_YES;
+/* The database as it is now, its policies first: rows are judged by them. */
+static int
+read_policies(struct verify *v)
+{
+	policies_fini(&v->policies);
+	return db_policies(v->db, &v->policies) == 0 ? EXIT_YES : db_failed(v);
 }
 
 /* ---- differences, looked at again ---- */
+
+struct found {
+	struct verify	*v;
+	const struct row *in_table;
+	bool		 is_there;
+};
+
+static void
+compare_found(const struct span *columns, void *arg)
+{
+	struct found *f = arg;
+	struct row in_db = db_row(columns);
+
+	f->is_there = true;
+	compare_rows(f->v, &in_db, f->in_table);
+}
 
 static int
 look_again(struct verify *v, const struct difference *d)
 {
 	char buf[REALM_MAX + RULE_MAX + POLICY_MAX_NAME + 3];
-	const char *const key[] = { d->realm, d->origin };
-	PGresult *res = PQexecParams(v->db, SELECT_ROW, 2, NULL, key, NULL, NULL, 0);
-	struct row in_db, in_table;
+	const char *const key[] = { d->realm, d->origin, NULL };
+	struct row in_table;
 	struct rule rule;
-	bool has_db, has_table;
-
-	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-		PQclear(res);
-		return db_failed(v);
-	}
-	if ((has_db = PQntuples(res) == 1))
-		in_db = row_of_result(res, 0);
-	has_table = rule_parse(&rule, d->origin, strlen(d->origin)) == ORIGIN_OK &&
+	bool has_table = rule_parse(&rule, d->origin, strlen(d->origin)) == ORIGIN_OK &&
 	    reader_get(v->r, span_of(d->realm), &rule, buf, &in_table) == 0;
-	if (has_db || has_table)
-		compare_rows(v, has_db ? &in_db : NULL, has_table ? &in_table : NULL);
-	PQclear(res);
+	struct found found = { v, has_table ? &in_table : NULL, false };
+
+	if (db_each(v->db, SELECT_ONE, key, compare_found, &found) != 0)
+		return db_failed(v);
+	if (!found.is_there && has_table)
+		compare_rows(v, NULL, &in_table);
 	return EXIT_YES;
+}
+
+static bool
+is_of_policy(enum kind kind)
+{
+	return kind == KIND_POLICY_CONTENTS || kind == KIND_POLICY_EXTRA;
 }
 
 static int
@@ -355,9 +365,9 @@ look_at_all_again(struct verify *v, int poll_ms)
 {
 	const struct timespec wait = { (poll_ms + SETTLE_MS) / 1000, (poll_ms + SETTLE_MS) % 1000 * 1000000L };
 	struct difference *first = v->differences;
-	uint64_t left_out = v->left_out, held = v->held;
+	uint64_t held = v->held;
 	size_t i, n = v->ndifferences;
-	int status = EXIT_YES;
+	int status;
 
 	if (n == 0 || n > DIFFERENCES_MAX)
 		return EXIT_YES;
@@ -368,13 +378,14 @@ look_at_all_again(struct verify *v, int poll_ms)
 	}
 	nanosleep(&wait, NULL);
 	v->ndifferences = 0;
+	v->is_again = true;
+	status = db_refresh(v->db) == 0 ? read_policies(v) : db_failed(v);
 	for (i = 0; i < n && status == EXIT_YES; i++)
-		if (first[i].kind != KIND_POLICY_CONTENTS)
+		if (!is_of_policy(first[i].kind))
 			status = look_again(v, &first[i]);
 	if (status == EXIT_YES && reader_refresh(v->r) == 0)
 		status = compare_policies(v);
-	v->left_out = left_out;		/* counted already */
-	v->held = held;
+	v->held = held;		/* counted already */
 	free(first);
 	return status;
 }
@@ -390,7 +401,7 @@ listed(const struct verify *v)
 static void
 print_difference(const struct difference *d)
 {
-	bool is_policy = d->kind == KIND_POLICY_CONTENTS;
+	bool is_policy = is_of_policy(d->kind);
 
 	paint(COLOUR_BAD, "%-16s", kind_names[d->kind]);
 	print_bytes(span_of(is_policy ? d->realm : d->origin));
@@ -405,12 +416,40 @@ static void
 fill_difference(struct object *o, const struct difference *d)
 {
 	object_text(o, "kind", kind_names[d->kind]);
-	if (d->kind == KIND_POLICY_CONTENTS) {
+	if (is_of_policy(d->kind)) {
 		object_text(o, "policy", d->realm);
 	} else {
 		object_text(o, "realm", d->realm);
 		object_text(o, "origin", d->origin);
 	}
+}
+
+static size_t
+listed_left_out(const struct verify *v)
+{
+	return v->nleft_out < LEFT_OUT_MAX ? (size_t)v->nleft_out : LEFT_OUT_MAX;
+}
+
+static void
+print_left_out(const struct left_out *l)
+{
+	paint(COLOUR_WARN, "%-16s", "left out");
+	printf("%s", l->realm == NULL ? "policy " : "");
+	print_bytes(span_of(l->origin));
+	if (l->realm != NULL && l->realm[0] != '\0') {
+		printf(" realm=");
+		print_bytes(span_of(l->realm));
+	}
+	printf(": %s\n", l->why);
+}
+
+static void
+fill_left_out(struct object *o, const struct left_out *l)
+{
+	if (l->realm != NULL)
+		object_text(o, "realm", l->realm);
+	object_text(o, l->realm != NULL ? "origin" : "policy", l->origin);
+	object_text(o, "why", l->why);
 }
 
 static void
@@ -421,46 +460,46 @@ print_json(const struct verify *v)
 
 	object_number(o, "rows", (int64_t)v->rows);
 	object_number(o, "table_rows", (int64_t)v->nitems);
-	object_number(o, "left_out", (int64_t)v->left_out);
+	object_number(o, "left_out", (int64_t)v->nleft_out);
 	object_number(o, "held", (int64_t)v->held);
 	object_number(o, "ndifferences", (int64_t)v->ndifferences);
 	object_array(o, "differences");
 	for (i = 0; i < listed(v); i++)
 		fill_difference(object_append_object(o, "differences"), &v->differences[i]);
+	object_array(o, "left_out_rows");
+	for (i = 0; i < listed_left_out(v); i++)
+		fill_left_out(object_append_object(o, "left_out_rows"), &v->left_out[i]);
 	object_print(o);
 }
 
 static void
 print_text(const struct verify *v)
 {
-	char rows[HUMAN_MAX], n[HUMAN_MAX], held[HUMAN_MAX], left_out[HUMAN_MAX];
+	char rows[COUNTED_MAX], n[COUNTED_MAX], held[HUMAN_MAX], left_out[HUMAN_MAX];
 	size_t i;
 
 	for (i = 0; i < listed(v); i++)
 		print_difference(&v->differences[i]);
 	if (v->ndifferences > listed(v))
 		printf("... and more\n");
+	for (i = 0; i < listed_left_out(v); i++)
+		print_left_out(&v->left_out[i]);
+	if (v->nleft_out > listed_left_out(v))
+		printf("... and more; cachectl lint tells them all\n");
 	paint(v->ndifferences == 0 ? COLOUR_GOOD : COLOUR_BAD, v->ndifferences == 0 ? "equal" : "different");
-	printf(": %s rows in the database, %s differences, %s held, %s left out\n", human_count(rows, v->rows),
-	    human_count(n, v->ndifferences), human_count(held, v->held), human_count(left_out, v->left_out));
+	printf(": %s in the database, %s, %s held, %s left out\n", human_counted(rows, v->rows, "row"),
+	    human_counted(n, v->ndifferences, "difference"), human_count(held, v->held), human_count(left_out, v->nleft_out));
 }
 
 static int
 connect_db(struct verify *v, const struct config *config)
 {
-	const char *const names[] = { "connect_timeout", "dbname", "fallback_application_name", "client_encoding", NULL };
-	const char *const values[] = { "10", config->sync_conninfo, "cachectl", "UTF8", NULL };
-	PGresult *res;
-	bool is_set;
+	char err[512];
 
-	v->db = PQconnectdbParams(names, values, 1);
-	if (PQstatus(v->db) != CONNECTION_OK)
-		return db_failed(v);
-	res = PQexec(v->db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false), "
-	    "pg_catalog.set_config('default_transaction_read_only', 'on', false)");
-	is_set = PQresultStatus(res) == PGRES_TUPLES_OK;
-	PQclear(res);
-	return is_set ? EXIT_YES : db_failed(v);
+	if (db_open(&v->db, config, err, sizeof err) == 0)
+		return EXIT_YES;
+	complain("database: %s", err);
+	return EXIT_FAILED;
 }
 
 static int
@@ -468,21 +507,40 @@ verify(struct verify *v, const struct config *config)
 {
 	int status;
 
-	if ((v->differences = calloc(DIFFERENCES_MAX, sizeof *v->differences)) == NULL) {
+	v->differences = calloc(DIFFERENCES_MAX, sizeof *v->differences);
+	v->left_out = calloc(LEFT_OUT_MAX, sizeof *v->left_out);
+	if (v->differences == NULL || v->left_out == NULL) {
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
 	if ((status = connect_db(v, config)) != EXIT_YES || (status = collect_all(v)) != EXIT_YES ||
-	    (status = walk_rows(v)) != EXIT_YES || (status = compare_policies(v)) != EXIT_YES)
+	    (status = read_policies(v)) != EXIT_YES || (status = walk_rows(v)) != EXIT_YES || (status = compare_policies(v)) != EXIT_YES)
 		return status;
 	return look_at_all_again(v, config->sync_poll_ms);
+}
+
+static void
+forget(struct verify *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->nitems; i++)
+		free(v->items[i]);
+	free(v->items);
+	for (i = 0; v->left_out != NULL && i < listed_left_out(v); i++) {
+		free(v->left_out[i].realm);
+		free(v->left_out[i].origin);
+	}
+	free(v->left_out);
+	free(v->differences);
+	policies_fini(&v->policies);
+	db_close(&v->db);
 }
 
 int
 cmd_verify(const struct call *call)
 {
 	struct verify v = { 0 };
-	size_t i;
 	int status = rows_open(call, &v.r);
 
 	if (status == EXIT_YES)
@@ -494,11 +552,7 @@ cmd_verify(const struct call *call)
 			print_text(&v);
 		status = v.ndifferences == 0 ? EXIT_YES : EXIT_NO;
 	}
-	for (i = 0; i < v.nitems; i++)
-		free(v.items[i]);
-	free(v.items);
-	free(v.differences);
-	PQfinish(v.db);
+	forget(&v);
 	reader_close(&v.r);
 	return status;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql.h"
+
 void
 explain_request(struct explanation *e, struct span realm, struct span origin, bool is_preflight, struct span method,
     struct span headers)
@@ -115,29 +117,14 @@ explain(struct reader *r, const struct explain_options *options, struct explanat
 
 /* ---- what would allow it ---- */
 
-/* A literal of SQL. */
-static void
-print_literal(FILE *out, struct span s)
-{
-	size_t i;
-
-	fputc('\'', out);
-	for (i = 0; i < s.len; i++) {
-		if (s.at[i] == '\'')
-			fputc('\'', out);
-		fputc(s.at[i], out);
-	}
-	fputc('\'', out);
-}
-
 /* UPDATE cors.policies SET list = list || 'x' WHERE name = 'policy' */
 static void
 print_append(FILE *out, const struct explanation *e, const char *list, struct span element)
 {
 	fprintf(out, "UPDATE cors.policies SET %s = %s || ", list, list);
-	print_literal(out, element);
+	sql_literal(out, element);
 	fputs("::text WHERE name = ", out);
-	print_literal(out, span_of(e->answer.policy));
+	sql_literal(out, span_of(e->answer.policy));
 }
 
 static void
@@ -149,9 +136,9 @@ print_next(FILE *out, const struct explanation *e)
 	case REASON_ROW_EXPIRED:
 	case REASON_ROW_REFUSES:
 		fputs("SELECT cors.allow(", out);
-		print_literal(out, e->request.origin);
+		sql_literal(out, e->request.origin);
 		fputs(", ", out);
-		print_literal(out, e->request.realm);
+		sql_literal(out, e->request.realm);
 		fputs(")", out);
 		break;
 	case REASON_METHOD_NOT_ALLOWED:

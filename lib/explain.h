@@ -51,7 +51,7 @@ void	 explain_request(struct explanation *e, struct span realm, struct span orig
  */
 void	 explain(struct reader *r, const struct explain_options *options, struct explanation *e);
 
-/* What to do about it: SQL or a sentence, "" if nothing. The caller's to free(); NULL: no memory. */
+/* What to do about it: SQL or a sentence in printable ASCII, "" if nothing. The caller's to free(); NULL: no memory. */
 char	*explain_next(const struct explanation *e);
 
 /* The header lines one by one; each() gets them without CRLF. */

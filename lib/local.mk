@@ -19,3 +19,4 @@ lib_libcorscache_a_SOURCES += lib/counters.c lib/counters.h lib/counters.def lib
 lib_libcorscache_a_SOURCES += lib/metrics.c lib/metrics.h
 lib_libcorscache_a_SOURCES += lib/explain.c lib/explain.h
 lib_libcorscache_a_SOURCES += lib/health.c lib/health.h
+lib_libcorscache_a_SOURCES += lib/sql.c lib/sql.h

@@ -127,6 +127,22 @@ class Beside(unittest.TestCase):
 			self.db.ok("DELETE FROM cors.origins WHERE origin = 'nonsense'; ALTER TABLE cors.origins ADD CONSTRAINT origin_is_valid "
 			    "CHECK (cors.accept_origin(origin))")
 
+	def test_verify_lists_what_is_rightly_left_out(self):
+		"""Public suffixes with credentials, and rows of a policy that the C code refuses: no drift."""
+		self.db.ok("ALTER TABLE cors.policies DROP CONSTRAINT methods_are_valid; "
+		    "INSERT INTO cors.policies (name, methods) VALUES ('broken', '{GET,NULL}'); "
+		    "INSERT INTO cors.origins (origin, policy) VALUES ('https://*.co.uk', 'api'), ('https://u.example', 'broken')")
+		try:
+			eventually("left out", lambda: self.json("status")["sync"]["left_out"] == 2)
+			v = self.json("verify")
+			self.assertEqual((v["differences"], v["left_out"]), ([], 3))
+			self.assertEqual({(r.get("origin"), r.get("policy")) for r in v["left_out_rows"]},
+			    {("https://*.co.uk", None), ("https://u.example", None), (None, "broken")})
+			self.assertRegex(self.run_("verify", want=YES).stdout, r"(?m)^left out +https://\*\.co\.uk: it covers a public suffix")
+		finally:
+			self.db.ok("DELETE FROM cors.origins WHERE policy = 'broken'; DELETE FROM cors.policies WHERE name = 'broken'; "
+			    "ALTER TABLE cors.policies ADD CONSTRAINT methods_are_valid CHECK (cors.accept_list('methods', methods))")
+
 	def test_verify_without_a_database_cannot_tell(self):
 		self.assertIn("database:", self.run_("-o", f"sync.conninfo=host={self.dir}", "verify", want=FAILED).stderr)
 

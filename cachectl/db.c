@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "db.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NCOLUMNS_MAX	8
+
+/* What no name has: between those of a list, and in place of a list with a NULL, an empty name or that byte. */
+#define SEPARATOR	'\1'
+#define DB_LIST(list) \
+	"CASE WHEN array_ndims(" list ") > 1 THEN chr(1) WHEN '' = ANY (" list ") OR array_position(" list ", NULL) IS NOT NULL " \
+	"OR strpos(array_to_string(" list ", ''), chr(1)) > 0 THEN chr(1) ELSE array_to_string(" list ", chr(1)) END"
+#define SELECT_POLICIES	"SELECT name, " DB_LIST("methods") ", " DB_LIST("headers") ", " DB_LIST("expose_headers") ", " \
+	"credentials, insecure, max_age FROM cors.policies"
+
+struct db {
+	PGconn	*conn;
+	char	 error[512];
+};
+
+/* One line. */
+static void
+copy_message(char *to, size_t cap, const char *message)
+{
+	size_t len = strlen(message), i;
+
+	while (len > 0 && message[len - 1] == '\n')
+		len--;
+	if (len >= cap)
+		len = cap - 1;
+	for (i = 0; i < len; i++)
+		to[i] = (unsigned char)message[i] < 0x20 || (unsigned char)message[i] >= 0x7f ? ' ' : message[i];
+	to[len] = '\0';
+}
+
+static int
+fail(struct db *db)
+{
+	copy_message(db->error, sizeof db->error, PQerrorMessage(db->conn));
+	return -1;
+}
+
+const char *
+db_strerror(const struct db *db)
+{
+	return db->error;
+}
+
+static int
+execute(struct db *db, const char *sql)
+{
+	PGresult *res = PQexec(db->conn, sql);
+	bool is_done = PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK;
+
+	PQclear(res);
+	return is_done ? 0 : fail(db);
+}
+
+/* libpq quotes what it stumbled over, which may be a piece of a password. */
+static bool
+is_conninfo(const char *conninfo)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+	bool is_one = options != NULL;
+
+	PQconninfoFree(options);
+	return is_one;
+}
+
+static int
+begin(struct db *db)
+{
+	return execute(db, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+}
+
+static int
+connect_by(struct db *db, const char *conninfo)
+{
+	const char *const names[] = { "connect_timeout", "dbname", "fallback_application_name", "client_encoding", NULL };
+	const char *const values[] = { "10", conninfo, "cachectl", "UTF8", NULL };
+
+	if (!is_conninfo(conninfo)) {
+		snprintf(db->error, sizeof db->error, "sync.conninfo is no connection string of libpq");
+		return -1;
+	}
+	db->conn = PQconnectdbParams(names, values, 1);
+	if (PQstatus(db->conn) != CONNECTION_OK)
+		return fail(db);
+	if (execute(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)") != 0)
+		return -1;
+	return begin(db);
+}
+
+int
+db_open(struct db **out, const struct config *config, char *err, size_t errlen)
+{
+	struct db *db = calloc(1, sizeof *db);
+
+	if (db == NULL) {
+		snprintf(err, errlen, "out of memory");
+		return -1;
+	}
+	if (connect_by(db, config->sync_conninfo) != 0) {
+		snprintf(err, errlen, "%s", db->error);
+		db_close(&db);
+		return -1;
+	}
+	*out = db;
+	return 0;
+}
+
+void
+db_close(struct db **db)
+{
+	if (*db == NULL)
+		return;
+	PQfinish((*db)->conn);
+	free(*db);
+	*db = NULL;
+}
+
+int
+db_refresh(struct db *db)
+{
+	return execute(db, "COMMIT") != 0 ? -1 : begin(db);
+}
+
+static void
+take_columns(const PGresult *res, struct span columns[NCOLUMNS_MAX])
+{
+	int i, n = PQnfields(res) < NCOLUMNS_MAX ? PQnfields(res) : NCOLUMNS_MAX;
+
+	for (i = 0; i < n; i++) {
+		columns[i] = (struct span){ PQgetvalue(res, 0, i), (size_t)PQgetlength(res, 0, i) };
+		if (PQgetisnull(res, 0, i))
+			columns[i].at = NULL;
+	}
+}
+
+int
+db_each(struct db *db, const char *sql, const char *const *params, void (*each)(const struct span *columns, void *arg),
+    void *arg)
+{
+	struct span columns[NCOLUMNS_MAX] = { { NULL, 0 } };
+	bool failed = false;
+	PGresult *res;
+	int n = 0;
+
+	while (params != NULL && params[n] != NULL)
+		n++;
+	if (!PQsendQueryParams(db->conn, sql, n, NULL, params, NULL, NULL, 0) || !PQsetSingleRowMode(db->conn))
+		return fail(db);
+	while ((res = PQgetResult(db->conn)) != NULL) {
+		if (PQresultStatus(res) == PGRES_SINGLE_TUPLE) {
+			take_columns(res, columns);
+			each(columns, arg);
+		} else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
+			failed = true;
+		}
+		PQclear(res);
+	}
+	return failed ? fail(db) : 0;
+}
+
+/* ---- rows and policies ---- */
+
+struct row
+db_row(const struct span *columns)
+{
+	int64_t expires_at = columns[4].at != NULL ? strtoll(columns[4].at, NULL, 10) : ROW_NEVER;
+
+	return (struct row){ .realm = columns[0], .origin = columns[1], .policy = columns[2],
+		.allow = columns[3].at != NULL && columns[3].at[0] == 't',
+		.expires_at = expires_at > UINT32_MAX ? ROW_NEVER : expires_at };
+}
+
+/* Returns more than POLICY_MAX_TOKENS where there are more. */
+static size_t
+split(struct span names, struct span list[POLICY_MAX_TOKENS])
+{
+	const char *end;
+	size_t n = 0, len;
+
+	if (names.len == 0)
+		return 0;
+	for (;; names.at += len + 1, names.len -= len + 1) {
+		end = memchr(names.at, SEPARATOR, names.len);
+		len = end != NULL ? (size_t)(end - names.at) : names.len;
+		if (n < POLICY_MAX_TOKENS)
+			list[n] = (struct span){ names.at, len };
+		n++;
+		if (end == NULL)
+			return n;
+	}
+}
+
+/* Where there are too many elements, or a max_age that stands for none here, policy_compile() must not be asked. */
+static int
+compile(struct known *k, const struct span *columns)
+{
+	struct span methods[POLICY_MAX_TOKENS], headers[POLICY_MAX_TOKENS], expose[POLICY_MAX_TOKENS];
+	struct policy_row row = { .name = columns[0], .methods = methods, .headers = headers, .expose = expose,
+		.credentials = columns[4].at != NULL && columns[4].at[0] == 't',
+		.insecure = columns[5].at != NULL && columns[5].at[0] == 't', .max_age = POLICY_NO_MAX_AGE };
+
+	row.nmethods = split(columns[1], methods);
+	row.nheaders = split(columns[2], headers);
+	row.nexpose = split(columns[3], expose);
+	if (columns[6].at != NULL)
+		row.max_age = (int32_t)strtol(columns[6].at, NULL, 10);
+	if (row.nmethods > POLICY_MAX_TOKENS || row.nheaders > POLICY_MAX_TOKENS || row.nexpose > POLICY_MAX_TOKENS)
+		k->status = POLICY_TOO_MANY;
+	else if (columns[6].at != NULL && row.max_age < 0)
+		k->status = POLICY_BAD_MAX_AGE;
+	else
+		return known_compile(k, &row);
+	return 0;
+}
+
+struct filling {
+	struct policies	*set;
+	bool		 failed;
+};
+
+static void
+add_policy(const struct span *columns, void *arg)
+{
+	struct filling *f = arg;
+	struct known *k = policies_put(f->set, columns[0]);
+
+	if (k == NULL || compile(k, columns) != 0)
+		f->failed = true;
+	else
+		k->culprit = (struct span){ NULL, 0 };
+}
+
+int
+db_policies(struct db *db, struct policies *set)
+{
+	struct filling f = { set, false };
+
+	if (db_each(db, SELECT_POLICIES, NULL, add_policy, &f) != 0)
+		return -1;
+	if (f.failed)
+		snprintf(db->error, sizeof db->error, "out of memory");
+	return f.failed ? -1 : 0;
+}
+
+/* ---- a connection string, shown ---- */
+
+/* libpq marks what is secret by a star. */
+static void
+show_option(FILE *out, const PQconninfoOption *o, bool is_first)
+{
+	const char *value = o->dispchar[0] == '*' ? "****" : o->val;
+
+	fprintf(out, "%s%s=", is_first ? "" : " ", o->keyword);
+	if (value[0] != '\0' && strpbrk(value, " '\\") == NULL) {
+		fputs(value, out);
+		return;
+	}
+	fputc('\'', out);
+	for (; *value != '\0'; value++)
+		fprintf(out, "%s%c", *value == '\'' || *value == '\\' ? "\\" : "", *value);
+	fputc('\'', out);
+}
+
+char *
+db_conninfo_shown(const char *conninfo)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL), *o;
+	bool is_first = true;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL) {
+		PQconninfoFree(options);
+		return NULL;
+	}
+	for (o = options; o != NULL && o->keyword != NULL; o++) {
+		if (o->val == NULL)
+			continue;
+		show_option(out, o, is_first);
+		is_first = false;
+	}
+	if (options == NULL)
+		fputs("(no connection string of libpq: not shown)", out);
+	PQconninfoFree(options);
+	return fclose(out) == 0 ? text : NULL;
+}
