@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The file: a header, then a fixed number of slabs. It appears under its name
- * only when it is complete (written aside, then renamed, under the lock of its
- * directory), and never changes its size. A file of another layout, left by
- * another version, is replaced: its owners go on counting where nobody looks,
- * and the numbers start again at zero, which every reader of counters expects.
+ * The file (lib/wholefile): a header, then a fixed number of slabs. Where a
+ * file of another layout is replaced, the numbers start again at zero, which
+ * every reader of counters expects.
  */
 #include "counters.h"
 
@@ -18,6 +16,7 @@
 #include <unistd.h>
 
 #include "dirlock.h"
+#include "wholefile.h"
 
 #define MAGIC		UINT64_C(0x31727463736f7263)	/* "corsctr1", little endian */
 #define SLOTS		1024
@@ -29,15 +28,12 @@ struct slab {
 	_Alignas(128) struct counters	 c;	/* no two owners in one pair of cache lines */
 };
 
-struct header {
-	uint64_t	 magic;
-	uint64_t	 layout;
-};
-
 #define FILE_SIZE	(FIRST_SLAB + SLOTS * sizeof(struct slab))
 /* Anything that moves a cell changes it, so foreign builds never mix their numbers. */
 #define LAYOUT		((uint64_t)sizeof(struct counters) << 32 | (uint64_t)offsetof(struct counters, reason) << 16 | \
 			    COUNTERS_BUCKETS << 11 | SLOTS)
+
+static const struct wholefile header = { MAGIC, LAYOUT };
 
 _Static_assert(sizeof(struct counters) % sizeof(uint64_t) == 0, "an array of words");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "words are words");
@@ -55,72 +51,6 @@ const struct counter_desc counter_descs[] = {
 #undef COUNTER
 };
 const size_t counter_ndescs = sizeof counter_descs / sizeof counter_descs[0];
-
-/* 0: fd is a complete file of this layout. */
-static int
-examine(int fd)
-{
-	struct header h;
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size != (off_t)FILE_SIZE)
-		return -EPROTO;
-	if (pread(fd, &h, sizeof h, 0) != (ssize_t)sizeof h)
-		return -EPROTO;
-	return h.magic == MAGIC && h.layout == LAYOUT ? 0 : -EPROTO;
-}
-
-static int
-open_existing(int dirfd, int flags)
-{
-	int fd, error;
-
-	fd = openat(dirfd, "v1", flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	error = examine(fd);
-	if (error == 0)
-		return fd;
-	close(fd);
-	return error;
-}
-
-static int
-fill_in(int fd)
-{
-	const struct header h = { .magic = MAGIC, .layout = LAYOUT };
-	int error;
-
-	/* Space first: a full tmpfs is an error here, not a SIGBUS at the first count. */
-	error = posix_fallocate(fd, 0, FILE_SIZE);
-	if (error != 0)
-		return -error;
-	if (fchmod(fd, 0660) != 0)
-		return -errno;
-	return pwrite(fd, &h, sizeof h, 0) == (ssize_t)sizeof h ? 0 : -EIO;
-}
-
-/* Under the lock of the directory, so one name for what is being made will do. */
-static int
-create(int dirfd)
-{
-	int fd, error;
-
-	unlinkat(dirfd, "v1.new", 0);
-	fd = openat(dirfd, "v1.new", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
-	if (fd < 0)
-		return -errno;
-	error = fill_in(fd);
-	if (error == 0 && renameat(dirfd, "v1.new", dirfd, "v1") != 0)
-		error = -errno;
-	if (error == 0)
-		return fd;
-	unlinkat(dirfd, "v1.new", 0);
-	close(fd);
-	return error;
-}
 
 /*
  * Takes the first slab that nobody owns. A lock of the open file description:
@@ -164,9 +94,9 @@ open_and_claim(const char *dir, int *slot)
 	dirfd = open_directory(dir, path);
 	if (dirfd < 0)
 		return dirfd;
-	fd = open_existing(dirfd, O_RDWR);
+	fd = wholefile_open(dirfd, "v1", O_RDWR, &header, FILE_SIZE);
 	if (fd == -ENOENT || fd == -EPROTO || fd == -ELOOP || fd == -ENXIO)
-		fd = create(dirfd);
+		fd = wholefile_create(dirfd, "v1", &header, FILE_SIZE);
 	if (fd >= 0) {
 		*slot = claim_slot(fd);
 		if (*slot < 0) {
@@ -278,7 +208,7 @@ counters_sum(const char *dir, struct counters_sum *sum)
 	dirfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	fd = open_existing(dirfd, O_RDONLY);
+	fd = wholefile_open(dirfd, "v1", O_RDONLY, &header, FILE_SIZE);
 	close(dirfd);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;

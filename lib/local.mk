@@ -20,3 +20,4 @@ lib_libcorscache_a_SOURCES += lib/metrics.c lib/metrics.h
 lib_libcorscache_a_SOURCES += lib/explain.c lib/explain.h
 lib_libcorscache_a_SOURCES += lib/health.c lib/health.h
 lib_libcorscache_a_SOURCES += lib/sql.c lib/sql.h
+lib_libcorscache_a_SOURCES += lib/wholefile.c lib/wholefile.h
