@@ -16,7 +16,7 @@ KNOW = {
 	"jansson.h": r"cachectl/(output|input)\.c|responder/pages\.[ch]",
 	"confuse.h": r"lib/config\.c",
 	"libpsl.h": r"lib/suffix\.c",
-	"sys/mman.h": r"lib/(segment|counters)\.c",
+	"sys/mman.h": r"lib/(segment|counters|refusals)\.c",
 }
 
 # Facts and verdicts: no I/O, clock or allocation, hence nothing but these.

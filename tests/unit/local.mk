@@ -121,3 +121,15 @@ tests_unit_check_wire_SOURCES = tests/unit/check_wire.c tests/unit/run.h \
 	syncd/wire.c syncd/wire.h syncd/keyset.c syncd/keyset.h
 tests_unit_check_wire_CFLAGS = $(unit_cflags)
 tests_unit_check_wire_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_frequent
+TESTS += tests/unit/check_frequent
+tests_unit_check_frequent_SOURCES = tests/unit/check_frequent.c tests/unit/run.h
+tests_unit_check_frequent_CFLAGS = $(unit_cflags)
+tests_unit_check_frequent_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_refusals
+TESTS += tests/unit/check_refusals
+tests_unit_check_refusals_SOURCES = tests/unit/check_refusals.c tests/unit/run.h
+tests_unit_check_refusals_CFLAGS = $(unit_cflags)
+tests_unit_check_refusals_LDADD = $(unit_libs)
