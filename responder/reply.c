@@ -46,6 +46,17 @@ count_answer(struct counters *c, const struct decision *d)
 		counters_add(&c->table_errors, 1);
 }
 
+/* Who asked: the realm always, the origin only where it was refused. */
+static void
+count_asker(struct refusals *r, const struct request *q, const struct decision *d, int64_t now)
+{
+	const struct frequent_key key = { .realm = q->realm, .origin = q->origin, .reason = d->reason };
+
+	refusals_count_realm(r, q->realm, now);
+	if (d->class != REQUEST_NON_CORS && !d->allow)
+		refusals_count(r, &key, now);
+}
+
 static void
 ask(struct replier *rp, const struct facts *f, enum headers_form form, struct answer *a)
 {
@@ -58,6 +69,7 @@ ask(struct replier *rp, const struct facts *f, enum headers_form form, struct an
 
 	answer(rp->reader, &f->cors, &options, false, a, rp->buf + REPLY_STATUS_MAX, ANSWER_MAX);
 	count_answer(rp->counters, &a->decision);
+	count_asker(rp->refusals, &f->cors, &a->decision, options.now_s);
 }
 
 /* Fetch leaves blocking to browsers; CORS_ENFORCE=1 is the site's wish to do it here as well. */

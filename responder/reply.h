@@ -11,6 +11,7 @@
 
 #include "answer.h"
 #include "counters.h"
+#include "refusals.h"
 #include "request.h"
 
 #define REPLY_STATUS_MAX	128	/* bytes of the lines in front of the headers */
@@ -31,6 +32,7 @@ struct reply_settings {
 struct replier {
 	struct reader		*reader;
 	struct counters		*counters;
+	struct refusals		*refusals;	/* NULL: nobody counts them one by one */
 	const char		*table_path;
 	struct reply_settings	 settings;
 	char			*page;		/* the last page, kept until the next */

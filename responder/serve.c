@@ -431,6 +431,8 @@ worker_count(struct worker *w)
 
 	w->replier.counters = &w->private_counters;
 	error = counters_claim(&w->counters_file, s->options.table_path, &w->replier.counters);
+	if (error == 0)
+		error = refusals_claim(&w->replier.refusals, s->options.table_path);
 	if (error != 0 && !s->lacks_counters) {
 		log_warn("counters: not shared, nobody will see them dir=%s/counters error=\"%s\"",
 		    s->options.table_path, strerror(-error));
@@ -475,6 +477,7 @@ worker_close(struct worker *w)
 	}
 	free(w->replier.page);
 	reader_close(&w->replier.reader);
+	refusals_release(&w->replier.refusals);
 	counters_release(&w->counters_file);
 	close(w->epoll);
 	close(w->wake);
