@@ -51,6 +51,7 @@ bool		 flag_is_given(const struct call *call, const char *name);
 int	 cmd_status(const struct call *);
 int	 cmd_check(const struct call *);
 int	 cmd_list(const struct call *);
+int	 cmd_dump(const struct call *);
 int	 cmd_show(const struct call *);
 int	 cmd_stats(const struct call *);
 int	 cmd_invalidate(const struct call *);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A table without a database: a file of JSON lines, held to the rules of the
+ * A table without a database: a file of lines (input.h), held to the rules of the
  * SQL schema, published whole or not at all.
  */
 #include <errno.h>
@@ -24,7 +24,7 @@ struct load {
 	unsigned long	 number;	/* of the line */
 	struct table	*table;
 	struct policies	 policies;	/* uses: rows that name it; is_marked: a line has said it */
-	uint64_t	 rows;
+	uint64_t	 rows, held;
 };
 
 static int __attribute__((format(printf, 2, 3)))
@@ -98,14 +98,31 @@ why_unsafe(enum rule_form form, bool is_public)
 	    "it is plain http, and its policy allows credentials without insecure";
 }
 
+/* A row that refuses may name no policy: it was gone where the row was dumped. */
 static int
-check_row(struct load *l, struct row *row)
+check_policy(const struct load *l, const struct rule *rule, const struct line *line)
 {
+	const struct row *row = &line->row;
+	struct known *k = policies_find(&l->policies, row->policy);
 	char origin[ESCAPED_MAX], policy[ESCAPED_MAX];
+
+	if (k == NULL)
+		return refuse(l, "'%s': no line above has the policy '%s'", escaped(origin, sizeof origin, row->origin),
+		    escaped(policy, sizeof policy, row->policy));
+	k->uses++;
+	if (row->allow && !line->is_unsafe && row_is_unsafe(rule->form, &rule->origin, row->public_suffix, &k->policy))
+		return refuse(l, "'%s': %s", escaped(origin, sizeof origin, row->origin),
+		    why_unsafe(rule->form, row->public_suffix));
+	return EXIT_YES;
+}
+
+static int
+check_row(const struct load *l, struct line *line)
+{
+	struct row *row = &line->row, old;
+	char origin[ESCAPED_MAX];
 	enum origin_status status;
 	struct rule rule;
-	struct known *k;
-	struct row old;
 
 	escaped(origin, sizeof origin, row->origin);
 	if (!realm_is_valid(row->realm.at, row->realm.len))
@@ -113,30 +130,34 @@ check_row(struct load *l, struct row *row)
 	status = rule_parse(&rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return refuse(l, "'%s' is not an origin: %s", origin, origin_strstatus(status));
-	if ((k = policies_find(&l->policies, row->policy)) == NULL)
-		return refuse(l, "'%s': no line above has the policy '%s'", origin,
-		    escaped(policy, sizeof policy, row->policy));
-	k->uses++;
-	row->public_suffix = (rule.form == RULE_SUFFIX || rule.form == RULE_SUFFIX_ANY_PORT) &&
-	    suffix_is_public(rule.origin.host);
-	if (row->allow && row_is_unsafe(rule.form, &rule.origin, row->public_suffix, &k->policy))
-		return refuse(l, "'%s': %s", origin, why_unsafe(rule.form, row->public_suffix));
 	if (table_get(l->table, row->realm, row->origin, &old) == 0)
 		return refuse(l, "'%s' appears twice in its realm", origin);
-	return EXIT_YES;
+	row->public_suffix = (rule.form == RULE_SUFFIX || rule.form == RULE_SUFFIX_ANY_PORT) &&
+	    suffix_is_public(rule.origin.host);
+	if (!row->allow && row->policy.len == 0)
+		row->policy = span_of("default");
+	return check_policy(l, &rule, line);
 }
 
+/* An origin that is held and has no policy was revoked where no row was its own. */
 static int
-put_row(struct load *l, struct row *row)
+put_row(struct load *l, struct line *line)
 {
+	const struct row *row = &line->row;
+	bool is_stub = row->held && row->policy.len == 0;
 	char origin[ESCAPED_MAX];
-	int status = check_row(l, row), error;
+	int status = check_row(l, line), error = 0;
 
 	if (status != EXIT_YES)
 		return status;
-	if ((error = table_put(l->table, row)) != 0)
+	if (!is_stub)
+		error = table_put(l->table, row);
+	if (error == 0 && row->held)
+		error = (int)table_hold(l->table, row->realm, row->origin);
+	if (error < 0)
 		return refuse(l, "'%s': %s", escaped(origin, sizeof origin, row->origin), strerror(-error));
-	l->rows++;
+	l->rows += !is_stub;
+	l->held += row->held;
 	return EXIT_YES;
 }
 
@@ -149,17 +170,18 @@ is_blank(const char *text, size_t len)
 }
 
 static int
-put_line(struct load *l, const char *text, size_t len)
+put_line(struct load *l, char *text, size_t len)
 {
+	bool is_text = strncmp(text, "policy\t", 7) == 0 || strncmp(text, "row\t", 4) == 0;
 	struct line line;
-	char err[1024];
+	char err[ESCAPED_MAX + 256];
 	int status;
 
 	if (is_blank(text, len))
 		return EXIT_YES;
-	if (line_read(&line, text, len, err, sizeof err) != 0)
+	if ((is_text ? line_read_text : line_read)(&line, text, len, err, sizeof err) != 0)
 		return refuse(l, "%s", err);
-	status = line.is_policy ? put_policy(l, &line.policy, false) : put_row(l, &line.row);
+	status = line.is_policy ? put_policy(l, &line.policy, false) : put_row(l, &line);
 	line_free(&line);
 	return status;
 }
@@ -194,6 +216,7 @@ describe(struct writer *w, const struct load *l, int64_t started_ms, int64_t now
 	writer_set(w, STATUS_snapshot_at, now_ms);
 	writer_set(w, STATUS_snapshot_ms, now_ms - started_ms);
 	writer_set(w, STATUS_snapshot_rows, (int64_t)l->rows);
+	writer_set(w, STATUS_held, (int64_t)l->held);
 	writer_add(w, STATUS_snapshots, 1);
 }
 

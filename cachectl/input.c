@@ -9,7 +9,7 @@
 
 #include "output.h"
 
-#define NFIELDS	7
+#define NFIELDS	8
 
 struct reading {
 	struct line	*line;
@@ -83,6 +83,10 @@ read_origin(struct reading *r, const char *name, json_t *value)
 static bool
 read_policy(struct reading *r, const char *name, json_t *value)
 {
+	if (json_is_null(value) && !r->line->is_policy) {
+		r->line->row.policy = span_of("");
+		return true;
+	}
 	return read_string(r, name, value, r->line->is_policy ? &r->line->policy.name : &r->line->row.policy);
 }
 
@@ -92,29 +96,62 @@ read_allow(struct reading *r, const char *name, json_t *value)
 	return read_bool(r, name, value, &r->line->row.allow);
 }
 
-/* RFC 3339 with whole seconds: "2026-12-31T00:00:00Z", "...+02:00". */
+bool
+line_read_time(struct span text, int64_t *at)
+{
+	struct tm tm = { 0 };
+	char copy[64];
+	const char *rest;
+	int64_t offset;
+
+	if (text.len >= sizeof copy)
+		return false;
+	memcpy(copy, text.at, text.len);
+	copy[text.len] = '\0';
+	rest = strptime(copy, "%Y-%m-%dT%H:%M:%S%z", &tm);
+	if (rest == NULL || *rest != '\0')
+		return false;
+	offset = tm.tm_gmtoff;
+	*at = (int64_t)timegm(&tm) - offset;
+	return *at > 0 && *at <= UINT32_MAX;
+}
+
 static bool
 read_expires_at(struct reading *r, const char *name, json_t *value)
 {
-	struct tm tm = { 0 };
 	char clean[ESCAPED_MAX];
-	const char *rest;
-	int64_t offset, at;
+	struct span text;
 
 	if (json_is_null(value))
 		return true;
 	if (!json_is_string(value))
 		return refuse(r, "\"%s\" is neither a time nor null", name);
-	rest = strptime(json_string_value(value), "%Y-%m-%dT%H:%M:%S%z", &tm);
-	if (rest == NULL || *rest != '\0')
-		return refuse(r, "\"%s\": '%s' is no time; write it as 2026-12-31T00:00:00Z", name,
-		    escaped(clean, sizeof clean, span_of(json_string_value(value))));
-	offset = tm.tm_gmtoff;
-	at = (int64_t)timegm(&tm) - offset;
-	if (at <= 0 || at > UINT32_MAX)
-		return refuse(r, "\"%s\" is outside 1970 to 2106", name);
-	r->line->row.expires_at = at;
-	return true;
+	text = span_of(json_string_value(value));
+	if (line_read_time(text, &r->line->row.expires_at))
+		return true;
+	return refuse(r, "\"%s\": '%s' is no time from 1970 to 2106; write it as 2026-12-31T00:00:00Z", name,
+	    escaped(clean, sizeof clean, text));
+}
+
+/* What cachectl dump says of itself and of a row, beyond what a person would write. */
+static bool
+read_version(struct reading *r, const char *name, json_t *value)
+{
+	if (json_is_integer(value) && json_integer_value(value) == 1)
+		return true;
+	return refuse(r, "\"%s\" is not 1: a newer cachectl wrote it", name);
+}
+
+static bool
+read_held(struct reading *r, const char *name, json_t *value)
+{
+	return read_bool(r, name, value, &r->line->row.held);
+}
+
+static bool
+read_unsafe(struct reading *r, const char *name, json_t *value)
+{
+	return read_bool(r, name, value, &r->line->is_unsafe);
 }
 
 static bool
@@ -162,13 +199,13 @@ read_insecure(struct reading *r, const char *name, json_t *value)
 
 static const struct field row_fields[NFIELDS + 1] = {
 	{ "realm", read_realm }, { "origin", read_origin }, { "policy", read_policy }, { "allow", read_allow },
-	{ "expires_at", read_expires_at },
+	{ "expires_at", read_expires_at }, { "version", read_version }, { "held", read_held }, { "unsafe", read_unsafe },
 };
 
 static const struct field policy_fields[NFIELDS + 1] = {
 	{ "policy", read_policy }, { "methods", read_methods }, { "headers", read_headers },
 	{ "expose_headers", read_expose }, { "credentials", read_credentials }, { "max_age", read_max_age },
-	{ "insecure", read_insecure },
+	{ "insecure", read_insecure }, { "version", read_version },
 };
 
 /* The defaults of the SQL schema. */
@@ -178,6 +215,7 @@ set_defaults(struct line *l)
 	static const struct span methods[] = { { "GET", 3 }, { "HEAD", 4 }, { "POST", 4 } };
 
 	memcpy(l->lists[0], methods, sizeof methods);
+	l->is_unsafe = false;
 	l->row = (struct row){ .realm = span_of(""), .policy = span_of("default"), .allow = true };
 	l->policy = (struct policy_row){ .methods = l->lists[0], .nmethods = 3, .headers = l->lists[1],
 		.expose = l->lists[2], .max_age = POLICY_NO_MAX_AGE };
@@ -215,7 +253,7 @@ read_object(struct reading *r, json_t *json)
 }
 
 int
-line_read(struct line *l, const char *text, size_t len, char *err, size_t errlen)
+line_read(struct line *l, char *text, size_t len, char *err, size_t errlen)
 {
 	struct reading r = { l, err, errlen };
 	char clean[ESCAPED_MAX];

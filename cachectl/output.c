@@ -133,7 +133,10 @@ put_escaped(struct span bytes)
 
 	for (i = 0; i < bytes.len; i++, printed += n) {
 		n = escape(one, (unsigned char)bytes.at[i]);
-		fwrite(one, 1, n, stdout);
+		if (n == 1)
+			putc_unlocked(one[0], stdout);
+		else
+			fwrite(one, 1, n, stdout);
 	}
 	return printed;
 }

@@ -85,7 +85,7 @@ row_print(const struct row *row)
 		print_cell(COLOUR_NONE, span_of("allow"), 7);
 	else
 		print_cell(COLOUR_BAD, span_of("refuse"), 7);
-	print_bytes(row->policy);
+	print_bytes(row->policy.len > 0 ? row->policy : span_of("-"));
 	if (row->realm.len > 0) {
 		printf(" realm=");
 		print_bytes(row->realm);

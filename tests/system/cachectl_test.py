@@ -238,6 +238,68 @@ class Load(Case):
 		self.assertEqual(first.returncode, YES)
 
 
+class Dump(Case):
+	EVERYTHING = r"""
+{"policy":"api","methods":["PUT","GET"],"headers":["*","Authorization"],"expose_headers":["ETag"],"credentials":true,"max_age":600}
+{"policy":"any","methods":["*"],"headers":["*"],"expose_headers":["*"],"max_age":0,"insecure":true}
+{"origin":"https://app.example.com","policy":"api"}
+{"origin":"https://*.wild.example"}
+{"origin":"https://old.example.com","expires_at":"2020-01-01T00:00:00Z"}
+{"origin":"https://bad.wild.example","allow":false,"policy":"api"}
+{"origin":"https://*.co.uk","policy":"api","unsafe":true}
+{"realm":"\u00fcber 'x'\\","origin":"*"}
+"""
+
+	def setUp(self):
+		super().setUp()
+		self.load(self.EVERYTHING)
+		self.run_("invalidate", "https://app.example.com", "https://new.wild.example", want=YES)	# a row, and none
+
+	def dump(self, *args):
+		return sorted(self.run_("dump", *args, want=YES).out.splitlines())
+
+	def test_what_is_dumped_can_be_loaded(self):
+		first, first_json = self.dump(), self.dump("--json")
+		for form in ([], ["--json"]):
+			text = self.run_("dump", *form, want=YES).out
+			shutil.rmtree(self.table)
+			self.load(text)
+			self.assertEqual((self.dump(), self.dump("--json")), (first, first_json))
+			self.assertEqual(self.json("check", "https://app.example.com", want=NO)["reason"], "invalidated")
+			self.assertEqual(self.json("check", "https://new.wild.example", want=NO)["reason"], "invalidated")
+			self.assertEqual(self.json("check", "https://a.co.uk", want=NO)["reason"], "row-unsafe")
+			self.assertEqual(self.json("status")["sync"]["held"], 2)
+		self.load("\n".join(first))		# also when it was sorted
+
+	def test_the_columns_are_what_the_manual_says(self):
+		lines = {tuple(line.split("\t")) for line in self.dump()}
+		self.assertEqual({len(line) for line in lines}, {8})
+		self.assertLessEqual({("policy", "api", "GET,PUT", "authorization,*", "etag", "yes", "600", "no"),
+		    ("policy", "any", "*", "*", "*", "no", "0", "yes"), ("row", "", "https://app.example.com", "api", "yes", "", "yes", "no"),
+		    ("row", "", "https://new.wild.example", "", "no", "", "yes", "no"),
+		    ("row", "", "https://old.example.com", "default", "yes", "2020-01-01T00:00:00Z", "no", "no"),
+		    ("row", "", "https://*.co.uk", "api", "yes", "", "no", "yes"),
+		    ("row", r"\xc3\xbcber 'x'\\", "*", "default", "yes", "", "no", "no")}, lines)
+
+	def test_json_has_its_version_and_policies_come_first(self):
+		lines = [json.loads(line) for line in self.run_("dump", "--json", want=YES).out.splitlines()]
+		self.assertEqual({line["version"] for line in lines}, {1})
+		self.assertEqual(["origin" in line for line in lines], [False] * 3 + [True] * 7)
+
+	def test_lines_that_are_none_are_named(self):
+		good = "row\t\thttps://a.example\tdefault\tyes\t\tno\tno"
+		self.load(good)
+		for text, word in ((good + "\tx", "8 fields"), (good[:-3], "8 fields"), (good.replace("yes", "maybe"), "'maybe'"),
+		    (good.replace("\t\tno", "\tsoon\tno"), "'soon'"), (good.replace("a.ex", r"a\q.ex"), "backslash"),
+		    ("policy\tp\tGET\t\t\tno\t1e3\tno", "'1e3'"), ("rows\t", "JSON" if False else "stdin:1"),
+		    (good.replace("default", ""), "policy"), ('{"version":2,"origin":"https://a.example"}', "newer")):
+			self.assertIn(word, self.load(text, want=FAILED).err, text)
+
+	def test_a_dump_of_everything_held_says_what_it_lacks(self):
+		self.run_("invalidate", "--all", want=YES)
+		self.assertIn("--all is in force", self.run_("dump", want=YES).err)
+
+
 class Check(Case):
 	def setUp(self):
 		super().setUp()
