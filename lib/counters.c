@@ -216,3 +216,51 @@ counters_sum(const char *dir, struct counters_sum *sum)
 	close(fd);
 	return error;
 }
+
+#define CELL(sum, name)	((sum)->cell[offsetof(struct counters, name) / sizeof(uint64_t)])
+
+struct verdicts
+counters_verdicts(const struct counters_sum *sum)
+{
+	const uint64_t *reason = &CELL(sum, reason);
+	struct verdicts v = {
+		.allowed = CELL(sum, preflights_allowed) + CELL(sum, actuals_allowed),
+		.refused = CELL(sum, preflights_refused) + CELL(sum, actuals_refused),
+		.error = reason[REASON_TABLE_ERROR] + reason[REASON_NOT_READY] + reason[REASON_STALE],
+		.not_cors = CELL(sum, not_cors),
+	};
+
+	/* Cells are read one by one while they are counted up: never below zero. */
+	v.refused = v.refused > v.error ? v.refused - v.error : 0;
+	return v;
+}
+
+static uint64_t
+bucket_grown(const struct counters_sum *sum, const struct counters_sum *before, size_t bucket)
+{
+	size_t at = offsetof(struct counters, duration) / sizeof(uint64_t) + bucket;
+	uint64_t was = before != NULL ? before->cell[at] : 0;
+
+	return sum->cell[at] >= was ? sum->cell[at] - was : sum->cell[at];
+}
+
+double
+counters_quantile_us(const struct counters_sum *sum, const struct counters_sum *before, double share)
+{
+	double total = 0, below = 0, inside, rank;
+	size_t i;
+
+	for (i = 0; i < COUNTERS_BUCKETS; i++)
+		total += (double)bucket_grown(sum, before, i);
+	if (total == 0)
+		return -1;
+	rank = share * total;
+	for (i = 0; i < COUNTERS_BUCKETS - 1; i++, below += inside) {
+		double from = i == 0 ? 0 : (double)(UINT64_C(1) << (i - 1)), to = (double)(UINT64_C(1) << i);
+
+		inside = (double)bucket_grown(sum, before, i);
+		if (inside > 0 && below + inside >= rank)
+			return from + (to - from) * (rank > below ? (rank - below) / inside : 0);
+	}
+	return (double)(UINT64_C(1) << (COUNTERS_BUCKETS - 2));
+}

@@ -71,4 +71,21 @@ struct counters_sum {
 };
 int	 counters_sum(const char *dir, struct counters_sum *sum);
 
+/* Every request is exactly one of these. */
+struct verdicts {
+	uint64_t	 allowed;
+	uint64_t	 refused;	/* but for the following */
+	uint64_t	 error;		/* refused because there was nothing to decide by: no table, a stale or broken one */
+	uint64_t	 not_cors;
+};
+struct verdicts	 counters_verdicts(const struct counters_sum *sum);
+
+/*
+ * How long answers took that were counted between two sums (before NULL: ever):
+ * the share of them, 0 to 1, was answered within so many microseconds. Linear
+ * inside a bucket, as Prometheus' histogram_quantile(); the end of the last
+ * bucket that has one at most; -1 where nothing was answered.
+ */
+double	 counters_quantile_us(const struct counters_sum *sum, const struct counters_sum *before, double share);
+
 #endif

@@ -12,11 +12,18 @@ family(FILE *out, const char *name, const char *type, const char *help)
 	fprintf(out, "# HELP corscache_%s %s\n# TYPE corscache_%s %s\n", name, help, name, type);
 }
 
+/* What was read in the middle of a change may be below zero; 18446744073709551615 would be believed. */
+static uint64_t
+clamped(uint64_t value)
+{
+	return value > INT64_MAX ? 0 : value;
+}
+
 static void
 gauge(FILE *out, const char *name, const char *help, uint64_t value)
 {
 	family(out, name, "gauge", help);
-	fprintf(out, "corscache_%s %" PRIu64 "\n", name, value);
+	fprintf(out, "corscache_%s %" PRIu64 "\n", name, clamped(value));
 }
 
 static void
@@ -26,7 +33,7 @@ counter(FILE *out, const char *name, const char *help, uint64_t value)
 
 	snprintf(total, sizeof total, "%s_total", name);
 	family(out, total, "counter", help);
-	fprintf(out, "corscache_%s %" PRIu64 "\n", total, value);
+	fprintf(out, "corscache_%s %" PRIu64 "\n", total, clamped(value));
 }
 
 static bool
@@ -42,22 +49,16 @@ reason_count(const struct counters_sum *sum, enum reason reason)
 	return sum->cell[offsetof(struct counters, reason) / sizeof(uint64_t) + reason];
 }
 
-/* error: refused because there was nothing to decide by. */
 static void
 write_checks(FILE *out, const struct counters_sum *sum)
 {
-	uint64_t refused = CELL(sum, preflights_refused) + CELL(sum, actuals_refused);
-	uint64_t error = reason_count(sum, REASON_TABLE_ERROR) + reason_count(sum, REASON_NOT_READY) +
-	    reason_count(sum, REASON_STALE);
+	struct verdicts v = counters_verdicts(sum);
 
-	/* Cells are read one by one while they are counted up: never below zero. */
-	refused = refused > error ? refused - error : 0;
 	family(out, "checks_total", "counter", "requests answered, by verdict");
-	fprintf(out, "corscache_checks_total{verdict=\"allowed\"} %" PRIu64 "\n",
-	    CELL(sum, preflights_allowed) + CELL(sum, actuals_allowed));
-	fprintf(out, "corscache_checks_total{verdict=\"refused\"} %" PRIu64 "\n", refused);
-	fprintf(out, "corscache_checks_total{verdict=\"not_cors\"} %" PRIu64 "\n", CELL(sum, not_cors));
-	fprintf(out, "corscache_checks_total{verdict=\"error\"} %" PRIu64 "\n", error);
+	fprintf(out, "corscache_checks_total{verdict=\"allowed\"} %" PRIu64 "\n", v.allowed);
+	fprintf(out, "corscache_checks_total{verdict=\"refused\"} %" PRIu64 "\n", v.refused);
+	fprintf(out, "corscache_checks_total{verdict=\"not_cors\"} %" PRIu64 "\n", v.not_cors);
+	fprintf(out, "corscache_checks_total{verdict=\"error\"} %" PRIu64 "\n", v.error);
 	family(out, "preflights_total", "counter", "preflights answered, by verdict");
 	fprintf(out, "corscache_preflights_total{verdict=\"allowed\"} %" PRIu64 "\n",
 	    CELL(sum, preflights_allowed));

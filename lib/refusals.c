@@ -308,6 +308,17 @@ refusals_read(const char *dir, int64_t now_s, struct refusals_report *report)
 	return 0;
 }
 
+const struct frequent_item *
+refusals_find(const struct refusals_list *list, const struct frequent_item *item)
+{
+	size_t i;
+
+	for (i = 0; i < list->nitems; i++)
+		if (compare_keys(&list->items[i], item) == 0)
+			return &list->items[i];
+	return NULL;
+}
+
 void
 refusals_free(struct refusals_report *report)
 {

@@ -40,6 +40,8 @@ struct refusals_report {
 
 /* No daemon needed; where nothing was counted the report is empty. 0 or -errno: then there is nothing to free. */
 int	 refusals_read(const char *dir, int64_t now_s, struct refusals_report *report);
+/* The item with the same key; NULL: there is none. */
+const struct frequent_item	*refusals_find(const struct refusals_list *list, const struct frequent_item *item);
 void	 refusals_free(struct refusals_report *report);
 
 #endif
