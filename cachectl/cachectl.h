@@ -23,7 +23,7 @@ enum {
 	EXIT_ABSENT = 69,	/* EX_UNAVAILABLE: a daemon is needed and absent, or in the way */
 };
 
-/* An option of one command: --name, or --name VALUE where value is not NULL. */
+/* An option of one command: --name, or --name VALUE where value is not NULL; "[VALUE]": it may be left out. */
 struct flag {
 	const char	*name;
 	const char	*value;
@@ -54,6 +54,9 @@ int	 cmd_list(const struct call *);
 int	 cmd_dump(const struct call *);
 int	 cmd_show(const struct call *);
 int	 cmd_stats(const struct call *);
+int	 cmd_refusals(const struct call *);
+int	 cmd_top(const struct call *);
+int	 cmd_metrics(const struct call *);
 int	 cmd_invalidate(const struct call *);
 int	 cmd_resync(const struct call *);
 int	 cmd_verify(const struct call *);

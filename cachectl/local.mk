@@ -7,6 +7,8 @@ cachectl_cachectl_SOURCES = cachectl/cachectl.h cachectl/main.c cachectl/command
 	cachectl/cmd_check.c cachectl/cmd_completion.c cachectl/cmd_config.c cachectl/cmd_dump.c cachectl/cmd_invalidate.c cachectl/cmd_list.c \
 	cachectl/cmd_load.c cachectl/cmd_resync.c cachectl/cmd_show.c cachectl/cmd_stats.c \
 	cachectl/cmd_status.c cachectl/cmd_verify.c
+cachectl_cachectl_SOURCES += cachectl/cmd_metrics.c cachectl/cmd_refusals.c cachectl/cmd_top.c \
+	cachectl/screen.c cachectl/screen.h cachectl/watch.c cachectl/watch.h
 cachectl_cachectl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PQ_CFLAGS)
 cachectl_cachectl_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(JANSSON_LIBS) $(PQ_LIBS) $(PSL_LIBS)
 

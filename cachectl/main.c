@@ -33,8 +33,21 @@ const struct command commands[] = {
 	    "cachectl load backup" }, { { NULL, NULL, NULL } } },
 	{ "show", cmd_show, "ORIGIN", 1, 1, false, "Show one row, by its origin or pattern as written, and its policy.",
 	  { "cachectl show https://app.example.com", "cachectl show 'https://*.example.com'" }, { REALM_FLAG } },
-	{ "stats", cmd_stats, "[GLOB]", 0, 1, false, "Show what the responders have counted, all added up.",
-	  { "cachectl stats", "cachectl stats 'reason.*'", "cachectl stats --json" }, { { NULL, NULL, NULL } } },
+	{ "stats", cmd_stats, "[GLOB]", 0, 2, false, "Show what the responders have counted, all added up.",
+	  { "cachectl stats", "cachectl stats 'reason.*'", "cachectl stats --watch", "cachectl stats --watch 10 'reason.*' --json" },
+	  { { "watch", "[SECONDS]", "again and again, with rates, every SECONDS (default: 1), until Ctrl-C" },
+	    { "count", "N", "watch, and end after N times" } } },
+	{ "refusals", cmd_refusals, "", 0, 0, false, "Show whom the responders refused most, and why.",
+	  { "cachectl refusals", "cachectl refusals --realm shop --reason origin-unknown", "cachectl refusals --sort time",
+	    "cachectl refusals --json | jq -r '.refusals[].origin'" },
+	  { { "realm", "REALM", "only of this realm (default: all)" },
+	    { "reason", "REASON", "only for this reason, as cachectl check names it" },
+	    { "sort", "count|time", "the most frequent first (default), or the latest" } } },
+	{ "top", cmd_top, "[SECONDS]", 0, 1, false, "Watch the whole system live, on a screen of its own; q ends it.",
+	  { "cachectl top", "cachectl top 5" }, { { NULL, NULL, NULL } } },
+	{ "metrics", cmd_metrics, "", 0, 0, false, "Print what CORS_PAGE=metrics answers: Prometheus text.",
+	  { "cachectl metrics", "cachectl metrics > /var/lib/prometheus/node-exporter/corscache.prom" },
+	  { { NULL, NULL, NULL } } },
 	{ "invalidate", cmd_invalidate, "[ORIGIN...]", 0, -1, false,
 	  "Refuse entries at once, until the database confirms them again.",
 	  { "cachectl invalidate https://stolen.example", "cachectl invalidate --realm shop", "cachectl invalidate --all --yes" },
@@ -192,8 +205,8 @@ parse_options(int argc, char **argv, const struct command *c, struct call *call)
 		options[n++] = (struct option){ globals[i].flag.name,
 		    globals[i].flag.value != NULL ? required_argument : no_argument, NULL, globals[i].letter };
 	for (i = 0; c != NULL && c->flags[i].name != NULL; i++)
-		options[n++] = (struct option){ c->flags[i].name,
-		    c->flags[i].value != NULL ? required_argument : no_argument, NULL, 256 + (int)i };
+		options[n++] = (struct option){ c->flags[i].name, c->flags[i].value == NULL ? no_argument :
+		    c->flags[i].value[0] == '[' ? optional_argument : required_argument, NULL, 256 + (int)i };
 	optind = 0;
 	while ((letter = getopt_long(argc, argv, c == NULL ? "+" SHORT_OPTIONS : SHORT_OPTIONS, options, NULL)) != -1) {
 		if (letter == '?' || letter == ':') {

@@ -338,6 +338,12 @@ object_number(struct object *o, const char *name, int64_t n)
 }
 
 void
+object_real(struct object *o, const char *name, double x)
+{
+	set(o, name, json_real(x));
+}
+
+void
 object_bool(struct object *o, const char *name, bool b)
 {
 	set(o, name, json_boolean(b));

@@ -62,6 +62,7 @@ struct object	*object_in(struct object *in, const char *name);
 void		 object_bytes(struct object *o, const char *name, struct span bytes);
 void		 object_text(struct object *o, const char *name, const char *text);
 void		 object_number(struct object *o, const char *name, int64_t n);
+void		 object_real(struct object *o, const char *name, double x);
 void		 object_bool(struct object *o, const char *name, bool b);
 void		 object_null(struct object *o, const char *name);
 /* At the end of the array of that name. */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "output.h"
+
+int
+watch_interval(const char *text, double *seconds)
+{
+	char clean[ESCAPED_MAX], *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(value >= 0.1 && value <= 86400)) {
+		complain("'%s' is no interval: it is a number of seconds, 0.1 to 86400",
+		    escaped(clean, sizeof clean, span_of(text)));
+		return EXIT_MISUSED;
+	}
+	*seconds = value;
+	return EXIT_YES;
+}
+
+uint64_t
+watch_grown(uint64_t now, uint64_t before)
+{
+	return now >= before ? now - before : now;
+}
+
+const char *
+watch_rate(char buf[32], uint64_t now, uint64_t before, double seconds)
+{
+	double rate = seconds > 0 ? (double)watch_grown(now, before) / seconds : 0;
+	char count[HUMAN_MAX];
+
+	if (rate >= 0.05 && rate < 99.95)
+		snprintf(buf, 32, "%.1f", rate);
+	else
+		snprintf(buf, 32, "%.31s", human_count(count, (uint64_t)(rate + 0.5)));
+	return buf;
+}
