@@ -7,10 +7,13 @@
 
 #include <confuse.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "nearest.h"
 
@@ -47,6 +50,8 @@ static const char *const defaults[OPTION_COUNT] = {
 struct loaded {
 	struct config		 config;
 	enum config_source	 source[OPTION_COUNT];
+	int			 line[OPTION_COUNT];	/* where that is CONFIG_FROM_FILE */
+	char			*file;
 };
 
 /* The load now running: libconfuse's callbacks carry no argument. */
@@ -229,8 +234,10 @@ on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 	int error;
 
 	*(const char **)result = value;
-	if ((error = store(load.into, option, value, CONFIG_FROM_FILE)) == 0)
+	if ((error = store(load.into, option, value, CONFIG_FROM_FILE)) == 0) {
+		load.into->line[option] = cfg->line;
 		return 0;
+	}
 	explain(what, sizeof what, option, value, error);
 	snprintf(load.err, load.errlen, "%s:%d: %s", load.file, cfg->line, what);
 	return -1;
@@ -322,6 +329,10 @@ read_file(struct loaded *l, const char *file, char *err, size_t errlen)
 	error = slurp(path, &text);
 	if (error == -ENOENT && file == NULL)
 		return 0;
+	if (error == 0 && (l->file = strdup(path)) == NULL) {
+		free(text);
+		error = -ENOMEM;
+	}
 	if (error != 0) {
 		snprintf(err, errlen, "%s: %s", path, error == -EILSEQ ? "has NUL bytes" : strerror(-error));
 		return -1;
@@ -398,6 +409,7 @@ config_free(struct config **c)
 	for (i = 0; i < OPTION_COUNT; i++)
 		if (!is_number(option_descs[i].type))
 			free(*(char **)((char *)*c + option_descs[i].offset));
+	free(((struct loaded *)*c)->file);
 	free(*c);
 	*c = NULL;
 }
@@ -418,4 +430,44 @@ config_text(const struct config *c, size_t option, char *buf, size_t cap)
 		return *(char *const *)field;
 	snprintf(buf, cap, "%d", *(const int *)field);
 	return buf;
+}
+
+const char *
+config_where(const struct config *c, size_t option, char *buf, size_t cap)
+{
+	const struct loaded *l = (const struct loaded *)c;
+	const struct option_desc *d = &option_descs[option];
+
+	if (l->source[option] == CONFIG_FROM_FILE)
+		snprintf(buf, cap, "%s:%d: %s.%s", l->file, l->line[option], d->section, d->name);
+	else
+		snprintf(buf, cap, "%s%s.%s", l->source[option] == CONFIG_FROM_FLAG ? "-o " : "", d->section, d->name);
+	return buf;
+}
+
+int
+config_check_group(const struct config *c, size_t option, char *err, size_t errlen)
+{
+	const char *group = config_text(c, option, NULL, 0);
+	char where[512];
+
+	if (group[0] == '\0' || getgrnam(group) != NULL)
+		return 0;
+	snprintf(err, errlen, "%s: there is no group \"%s\"", config_where(c, option, where, sizeof where), group);
+	return -1;
+}
+
+int
+config_check_directory(const struct config *c, size_t option, char *err, size_t errlen)
+{
+	const char *path = config_text(c, option, NULL, 0);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char where[512];
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	snprintf(err, errlen, "%s: %s: %s", config_where(c, option, where, sizeof where), path, strerror(errno));
+	return -1;
 }

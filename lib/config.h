@@ -40,11 +40,13 @@ struct option_desc {
 	size_t		 offset;	/* in struct config */
 };
 
-#define OPTION(section, name, type, def, min, max, reload, prose)	+ 1
-enum { OPTION_COUNT = 0
+/* Indices: OPTION_table_path, ... */
+enum {
+#define OPTION(section, name, type, def, min, max, reload, prose)	OPTION_##section##_##name,
 #include "options.def"
-};
 #undef OPTION
+	OPTION_COUNT
+};
 extern const struct option_desc	 option_descs[OPTION_COUNT];
 
 /*
@@ -58,6 +60,15 @@ void	 config_free(struct config **c);
 enum config_source	 config_source(const struct config *c, size_t option);
 /* Longest path of a socket, without NUL: one may be made as "path.new" beside it and then moved. */
 #define CONFIG_SOCKET_MAX	(sizeof ((struct sockaddr_un *)0)->sun_path - sizeof ".new")
+
+/* Where the value was set, to complain about it: "file:line: table.group", "-o table.group" or "table.group". */
+const char		*config_where(const struct config *c, size_t option, char *buf, size_t cap);
+/*
+ * What the text alone does not tell, looked up without side effects. 0, or -1 and err, as of config_load():
+ * a setting that names a group names one that exists; one that names a directory, one that can be read.
+ */
+int			 config_check_group(const struct config *c, size_t option, char *err, size_t errlen);
+int			 config_check_directory(const struct config *c, size_t option, char *err, size_t errlen);
 
 /* What is allowed: "10 to 3600000", "200 or 204", "an absolute path" ... */
 const char		*config_allowed(size_t option, char *buf, size_t cap);

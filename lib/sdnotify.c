@@ -43,6 +43,19 @@ sdnotify(const char *state)
 }
 
 int
+sdnotify_status(const char *text)
+{
+	char state[512];
+	char *c;
+
+	snprintf(state, sizeof state, "STATUS=%s", text);
+	for (c = state; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)	/* a line of its own would be a state of its own */
+			*c = ' ';
+	return sdnotify(state);
+}
+
+int
 sdnotify_reloading(void)
 {
 	struct timespec now;

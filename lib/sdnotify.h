@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 int	 sdnotify(const char *state);		/* "READY=1\nSTATUS=..."; 0 or -errno */
+int	 sdnotify_status(const char *text);		/* STATUS=text; control characters become spaces */
 int	 sdnotify_reloading(void);		/* RELOADING=1 with MONOTONIC_USEC */
 uint64_t sdnotify_watchdog_us(void);		/* $WATCHDOG_USEC if it is for this pid, else 0 */
 /* $LISTEN_FDS for this pid: how many descriptors start at 3; unsets the variables. */

@@ -40,6 +40,7 @@ struct program {
 	struct server		*server;
 	struct reader		*reader;	/* for what is said about readiness */
 	const char		*not_ready;	/* NULL = ready; a constant, compared by address */
+	bool			 is_attached;	/* a table was seen, and systemd told READY */
 };
 
 static void
@@ -125,7 +126,24 @@ read_arguments(struct arguments *a, int argc, char **argv)
 static int
 load_config(const struct arguments *a, struct config **c, char *err, size_t errlen)
 {
-	return config_load(c, a->file, a->overrides, a->noverrides, err, errlen);
+	if (config_load(c, a->file, a->overrides, a->noverrides, err, errlen) != 0)
+		return -1;
+	if (config_check_group(*c, OPTION_responder_socket_group, err, errlen) == 0)
+		return 0;
+	config_free(c);
+	return -1;
+}
+
+/* What -t can tell: as root, most of what the responder's own user will meet. */
+static int
+test_settings(const struct config *c)
+{
+	char why[512];
+
+	if (config_check_directory(c, OPTION_table_path, why, sizeof why) != 0)
+		log_warn("config: %s", why);
+	puts("corscache-responder: the settings are good");
+	return EX_OK;
 }
 
 static struct serve_settings
@@ -160,9 +178,15 @@ watch_readiness(struct program *p)
 	struct timespec now;
 	struct table_info info;
 	const char *why;
+	char status[256];
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	reader_refresh(p->reader);
+	reader_info(p->reader, &info);
+	if (info.ready && !p->is_attached) {	/* from now on, what happens to the table is no matter of starting */
+		sdnotify("READY=1");
+		p->is_attached = true;
+	}
 	why = page_not_ready(p->reader, p->config->responder_max_stale_s, now.tv_sec);
 	if (why == p->not_ready)
 		return;
@@ -170,13 +194,13 @@ watch_readiness(struct program *p)
 	if (why != NULL) {
 		log_warn("table: not ready, every origin is refused reason=\"%s\" reader=\"%s\"", why,
 		    reader_strerror(p->reader));
-		sdnotify("STATUS=not ready: every origin is refused");
+		snprintf(status, sizeof status, "every origin is refused: %s", why);
+		sdnotify_status(status);
 		return;
 	}
-	reader_info(p->reader, &info);
 	log_notice("table: ready rows=%llu policies=%llu", (unsigned long long)info.rows,
 	    (unsigned long long)info.policies);
-	sdnotify("STATUS=ready");
+	sdnotify_status("answering from the table");
 }
 
 static void
@@ -199,7 +223,8 @@ reload(struct program *p)
 	struct serve_settings settings;
 	char err[512];
 
-	sdnotify_reloading();
+	if (p->is_attached)
+		sdnotify_reloading();
 	if (load_config(&p->arguments, &fresh, err, sizeof err) != 0) {
 		log_err("config: not reloaded, the old settings stay: %s", err);
 	} else {
@@ -213,7 +238,8 @@ reload(struct program *p)
 		config_free(&fresh);
 		log_notice("config: reloaded");
 	}
-	sdnotify("READY=1");
+	if (p->is_attached)
+		sdnotify("READY=1");
 }
 
 /* Until SIGTERM or SIGINT. */
@@ -237,6 +263,17 @@ run(struct program *p, const sigset_t *signals)
 }
 
 static void
+say_start(const struct program *p)
+{
+	const char *path = p->listener.is_ours ? p->listener.path : "inherited", *dir = p->config->table_path;
+	char socket[512], table[512];
+
+	log_notice("start: version=" PACKAGE_VERSION " socket=%s threads=%d table=%s",
+	    log_value(socket, sizeof socket, path, strlen(path)), p->config->responder_threads,
+	    log_value(table, sizeof table, dir, strlen(dir)));
+}
+
+static void
 start_serving(struct program *p)
 {
 	const struct serve_options options = {
@@ -257,8 +294,7 @@ start_serving(struct program *p)
 		exit(EX_OSERR);
 	}
 	p->not_ready = "";	/* neither: the first look is always said */
-	log_notice("start: version=" PACKAGE_VERSION " socket=%s threads=%d table=%s",
-	    p->listener.is_ours ? p->listener.path : "inherited", options.threads, options.table_path);
+	say_start(p);
 }
 
 static int
@@ -333,12 +369,11 @@ main(int argc, char **argv)
 		return EX_CONFIG;
 	}
 	if (p.arguments.only_test)
-		return EX_OK;
+		return test_settings(p.config);
 	block_signals(&signals);
 	open_listener(&p);
 	start_serving(&p);
 	watch_readiness(&p);
-	sdnotify("READY=1");
 	run(&p, &signals);
 	return stop_serving(&p);
 }

@@ -427,6 +427,7 @@ static void
 worker_count(struct worker *w)
 {
 	struct server *s = w->server;
+	char table[512];
 	int error;
 
 	w->replier.counters = &w->private_counters;
@@ -434,8 +435,8 @@ worker_count(struct worker *w)
 	if (error == 0)
 		error = refusals_claim(&w->replier.refusals, s->options.table_path);
 	if (error != 0 && !s->lacks_counters) {
-		log_warn("counters: not shared, nobody will see them dir=%s/counters error=\"%s\"",
-		    s->options.table_path, strerror(-error));
+		log_warn("counters: not shared, nobody will see them table=%s error=\"%s\"",
+		    log_value(table, sizeof table, s->options.table_path, strlen(s->options.table_path)), strerror(-error));
 		s->lacks_counters = true;
 	}
 }

@@ -110,9 +110,7 @@ say(struct feed *f, enum problem which, const char *text)
 	else if (which != PROBLEM_SESSION)
 		log_notice("sync: over: %s", said);
 	snprintf(said, sizeof f->problems[which], "%s", text);
-	for (which = 0; which < PROBLEM_COUNT - 1 && f->problems[which][0] == '\0'; which++)
-		;
-	writer_say_problem(f->w, f->problems[which]);
+	writer_say_problem(f->w, feed_problem(f));
 }
 
 /* The table could not be written: it and the position stay as they are. */
@@ -1141,12 +1139,28 @@ feed_audit(struct feed *f)
 const char *
 feed_check_config(const struct config *config, char *buf, size_t cap)
 {
-	char why[256];
+	char why[256], where[512];
 
 	if (pg_check_conninfo(config->sync_conninfo, why, sizeof why) == NULL)
 		return NULL;
-	snprintf(buf, cap, "sync.conninfo: %s", why);
+	snprintf(buf, cap, "%s: %s", config_where(config, OPTION_sync_conninfo, where, sizeof where), why);
 	return buf;
+}
+
+const char *
+feed_problem(const struct feed *f)
+{
+	size_t i;
+
+	for (i = 0; i < PROBLEM_COUNT - 1 && f->problems[i][0] == '\0'; i++)
+		;
+	return f->problems[i];
+}
+
+bool
+feed_is_loading(const struct feed *f)
+{
+	return f->in_load;
 }
 
 int

@@ -41,6 +41,11 @@ int64_t	 feed_invalidate_all(struct feed *f);
 void	 feed_resync(struct feed *f);
 void	 feed_audit(struct feed *f);
 
+/* What is wrong now, in words; "" = nothing. */
+const char *feed_problem(const struct feed *f);
+/* A whole table is on its way from the database. */
+bool	 feed_is_loading(const struct feed *f);
+
 /* NULL: fine. Otherwise what is wrong with the settings, without secrets. */
 const char *feed_check_config(const struct config *config, char *buf, size_t cap);
 

@@ -60,7 +60,9 @@ struct daemon {
 	int64_t			 tick_due;
 	int64_t			 watchdog_ms;	/* 0: none */
 	int64_t			 watchdog_due;
-	bool			 is_ready;	/* systemd was told */
+	bool			 is_ready;	/* systemd was told, likewise: */
+	int64_t			 extend_due;
+	char			 said[320];
 	bool			 is_stopping;
 	bool			 tick_failed;
 	int			 status;	/* to exit with */
@@ -83,12 +85,8 @@ load_settings(const struct daemon *d, struct config **config, char *why, size_t 
 {
 	if (config_load(config, d->file, d->overrides, d->noverrides, why, cap) != 0)
 		return EX_CONFIG;
-	if (feed_check_config(*config, why, cap) != NULL) {
-		config_free(config);
-		return EX_CONFIG;
-	}
-	if ((*config)->table_group[0] != '\0' && getgrnam((*config)->table_group) == NULL) {
-		snprintf(why, cap, "table.group: there is no group %s", (*config)->table_group);
+	if (feed_check_config(*config, why, cap) != NULL ||
+	    config_check_group(*config, OPTION_table_group, why, cap) != 0) {
 		config_free(config);
 		return EX_CONFIG;
 	}
@@ -104,7 +102,7 @@ warn_unreloadable(const struct config *old, const struct config *new)
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		if (!option_descs[i].reload && strcmp(option_descs[i].section, "responder") != 0 &&
 		    strcmp(config_text(old, i, a, sizeof a), config_text(new, i, b, sizeof b)) != 0)
-			log_warn("config: %s.%s takes effect after a restart", option_descs[i].section,
+			log_warn("config: changed, but needs a restart setting=%s.%s", option_descs[i].section,
 			    option_descs[i].name);
 }
 
@@ -115,7 +113,8 @@ reload(struct daemon *d)
 	struct config *fresh;
 	char why[512];
 
-	sdnotify_reloading();
+	if (d->is_ready)
+		sdnotify_reloading();
 	if (load_settings(d, &fresh, why, sizeof why) != EX_OK) {
 		log_err("config: not reloaded, the old settings stay: %s", why);
 	} else if (feed_configure(d->feed, fresh) != 0) {
@@ -126,9 +125,22 @@ reload(struct daemon *d)
 		warn_unreloadable(d->config, fresh);
 		config_free(&d->config);
 		d->config = fresh;
-		log_notice("config: read again");
+		log_notice("config: reloaded");
 	}
-	sdnotify("READY=1");
+	if (d->is_ready)
+		sdnotify("READY=1");
+}
+
+/* What -t can tell: as root, most of what the daemon's own user will meet. */
+static int
+test_settings(const struct daemon *d)
+{
+	char why[512];
+
+	if (config_check_directory(d->config, OPTION_table_path, why, sizeof why) != 0)
+		log_warn("config: %s", why);
+	puts(PROGRAM ": the settings are good");
+	return EX_OK;
 }
 
 /* ---- start ---- */
@@ -240,14 +252,36 @@ tick(struct daemon *d, int64_t now)
 	}
 }
 
-/* Ready is whoever can answer: with a table in force, the database may be away. */
+/*
+ * Ready is whoever can answer: with a table in force, the database may be away.
+ * A first load may take longer than the unit allows for a start.
+ */
 static void
-say_ready(struct daemon *d)
+say_ready(struct daemon *d, int64_t now)
 {
-	if (d->is_ready || writer_table(d->w) == NULL)
+	if (!d->is_ready && writer_table(d->w) != NULL) {
+		sdnotify("READY=1");
+		d->is_ready = true;
+	} else if (!d->is_ready && feed_is_loading(d->feed) && now >= d->extend_due) {
+		sdnotify("EXTEND_TIMEOUT_USEC=60000000");
+		d->extend_due = now + 10000;
+	}
+}
+
+/* For systemctl status, when it changes. */
+static void
+say_status(struct daemon *d)
+{
+	const char *problem = feed_problem(d->feed), *table = "every origin is refused: no table yet";
+	char status[sizeof d->said];
+
+	if (writer_table(d->w) != NULL)
+		table = problem[0] != '\0' ? "the last table stays in force" : "following the database";
+	snprintf(status, sizeof status, "%s%s%s", table, problem[0] != '\0' ? "; " : "", problem);
+	if (strcmp(status, d->said) == 0)
 		return;
-	sdnotify("READY=1\nSTATUS=a table is in force");
-	d->is_ready = true;
+	strcpy(d->said, status);
+	sdnotify_status(status);
 }
 
 static int
@@ -284,8 +318,19 @@ turn(struct daemon *d)
 	control_turn(d->control, p + 1, ncontrol, now);
 	feed_turn(d->feed, has_feed ? p[n].revents : 0, now);
 	tick(d, now);
-	say_ready(d);
+	say_ready(d, now);
+	say_status(d);
 	take_signals(d);	/* last: it may replace the session that p[] is about */
+}
+
+static void
+say_start(const struct config *c)
+{
+	char table[512], control[512];
+
+	log_notice("start: version=" PACKAGE_VERSION " table=%s control=%s",
+	    log_value(table, sizeof table, c->table_path, strlen(c->table_path)),
+	    log_value(control, sizeof control, c->sync_control_socket, strlen(c->sync_control_socket)));
 }
 
 static int
@@ -293,12 +338,12 @@ run(struct daemon *d)
 {
 	d->status = start(d);
 	if (d->status == EX_OK) {
-		log_notice("started table=%s control=%s", d->config->table_path, d->config->sync_control_socket);
+		say_start(d->config);
 		d->watchdog_ms = (int64_t)(sdnotify_watchdog_us() / 2000);
 		while (!d->is_stopping)
 			turn(d);
 		sdnotify("STOPPING=1");
-		log_notice("stopped, the table stays");
+		log_notice("stop: done, the table stays");
 	}
 	control_close(&d->control);
 	feed_close(&d->feed);
@@ -363,8 +408,8 @@ main(int argc, char **argv)
 	status = load_settings(&d, &d.config, why, sizeof why);
 	if (status != EX_OK)
 		log_err("config: %s", why);
-	else if (!is_test)
-		status = run(&d);
+	else
+		status = is_test ? test_settings(&d) : run(&d);
 	config_free(&d.config);
 	return status;
 }

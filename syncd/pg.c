@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define BACKOFF_FIRST_MS	50
 #define BACKOFF_MOST_MS		3200
 #define BACKOFF_SLOW_MS		30000	/* where somebody has to do something first */
@@ -735,7 +737,11 @@ pg_sqlstate(const struct pg *pg)
 const char *
 pg_peer(const struct pg *pg, char *buf, size_t cap)
 {
-	snprintf(buf, cap, "host=%s port=%s dbname=%s", PQhost(pg->conn), PQport(pg->conn), PQdb(pg->conn));
+	const char *host = PQhost(pg->conn), *dbname = PQdb(pg->conn);
+	char quoted_host[128], quoted_dbname[128];
+
+	snprintf(buf, cap, "host=%s port=%s dbname=%s", log_value(quoted_host, sizeof quoted_host, host, strlen(host)),
+	    PQport(pg->conn), log_value(quoted_dbname, sizeof quoted_dbname, dbname, strlen(dbname)));
 	return buf;
 }
 

@@ -13,6 +13,7 @@ import pathlib
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,55 @@ class Psql:
 		self.process.stdin.close()
 		self.process.wait(10)
 		self.process.stdout.close()
+
+
+class Manager:
+	"""Plays systemd to one daemon: $NOTIFY_SOCKET, $WATCHDOG_USEC, a listening socket as descriptor 3."""
+
+	def __init__(self, directory):
+		self.path = pathlib.Path(directory) / "notify"
+		self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		self.socket.bind(str(self.path))
+		self.seen = []		# all assignments so far, in order
+
+	def close(self):
+		self.socket.close()
+		self.path.unlink()
+
+	def spawn(self, argv, listener=None, watchdog_ms=None, **popen):
+		env = {**os.environ, "NOTIFY_SOCKET": str(self.path)}
+		if watchdog_ms:
+			env["WATCHDOG_USEC"] = str(1000 * watchdog_ms)
+		argv = [str(a) for a in argv]
+		if listener:		# $LISTEN_PID is the pid of who gets it: exec keeps the shell's
+			argv = ["/bin/sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=responder; exec "$@" 3<&0 0</dev/null',
+			    "sh", *argv]
+		return subprocess.Popen(argv, stdin=listener or subprocess.DEVNULL, env=env, **popen)
+
+	def receive(self, seconds=WAIT_S):
+		"""The assignments of the next datagram; [] when none comes."""
+		self.socket.settimeout(seconds)
+		try:
+			got = self.socket.recv(4096).decode().split("\n")
+		except TimeoutError:
+			got = []
+		self.seen += got
+		return got
+
+	def wait_for(self, start):
+		"""The next assignment that starts so."""
+		while got := self.receive():
+			for assignment in got:
+				if assignment.startswith(start):
+					return assignment
+		raise AssertionError(f"{start} was not said in {WAIT_S} s, but {self.seen}")
+
+	def drain(self, seconds):
+		"""Until nothing came for so long; an error if that never happens."""
+		end = time.monotonic() + 10 * seconds
+		while self.receive(seconds):
+			if time.monotonic() > end:
+				raise AssertionError(f"it goes on: {self.seen[-5:]}")
 
 
 class Reply:

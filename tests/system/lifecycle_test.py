@@ -7,9 +7,11 @@ while one part after the other is away.
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -243,6 +245,57 @@ class Restarts(unittest.TestCase):
 		self.assertEqual(load.broken, 0)
 		if slowest < 0.2:
 			self.assertEqual((load.bare, load.preflights_lost), (0, 0))
+
+
+class Upgrades(unittest.TestCase):
+	"""Another program file takes over the socket: the new process is ready before the old one is told to stop."""
+
+	def setUp(self):
+		harness.stack.command("stop", "responder")
+		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cors."))
+		self.manager = harness.Manager(self.dir)
+		self.listener = socket.socket(socket.AF_UNIX)
+		self.path = harness.stack.env["RESPONDER_SOCKET"]
+		mode = os.umask(0)
+		self.listener.bind(self.path)
+		os.umask(mode)
+		self.listener.listen(1024)
+		self.child = None
+
+	def tearDown(self):
+		if self.child:
+			self.child.kill()
+			self.child.wait(10)
+		self.listener.close()
+		self.manager.close()
+		os.unlink(self.path)
+		shutil.rmtree(self.dir)
+		harness.stack.command("start", "responder")
+
+	def start(self, release):
+		program = self.dir / f"release-{release}" / "sbin" / "corscache-responder"
+		if not program.exists():
+			program.parent.mkdir(parents=True)
+			shutil.copy(harness.stack.program("corscache-responder"), program)
+		with open(harness.stack.dir / "log" / "upgrade.log", "ab") as log:
+			self.child = self.manager.spawn([program, "-c", harness.stack.env["CORSCACHE_CONF"]], self.listener, stderr=log)
+		self.manager.wait_for("READY=1")
+		return self.child
+
+	def test_under_load(self):
+		old = self.start(0)
+		for server in ("nginx", "lighttpd"):
+			with Load(server) as load:
+				for release in range(1, 5):
+					new = self.start(release)
+					load.more(100)		# by both
+					old.send_signal(signal.SIGTERM)
+					self.assertEqual(old.wait(20), 0)
+					shutil.rmtree(self.dir / f"release-{release - 1}", ignore_errors=True)
+					load.more(100)		# by the new one
+					old = new
+			print(f"\n  {server}, 4 upgrades, {load}")
+			self.assertEqual((load.broken, load.bare, load.preflights_lost), (0, 0, 0))
 
 
 class SyncdAway(unittest.TestCase):

@@ -40,3 +40,5 @@ EXTRA_DIST += tests/system/units_test.py
 # cachectl's words, in the shells themselves
 TESTS += tests/system/cachectl_shell_test.py
 EXTRA_DIST += tests/system/cachectl_shell_test.py
+TESTS += tests/system/units_test.py tests/system/manners_test.py
+EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py

@@ -871,28 +871,6 @@ class Lifecycle(unittest.TestCase):
 		harness.eventually("the table is stale", lambda: fcgi.page(r.socket, "ready") == 503 and status() == 403)
 		r.stop()
 
-	def test_notifications(self):
-		r = Responder(self)
-		r.stop()
-		with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-			s.bind(str(r.dir / "notify"))
-			s.settimeout(10)
-			r.start(env={**os.environ, "NOTIFY_SOCKET": str(r.dir / "notify"), "WATCHDOG_USEC": "600000"})
-			seen = []
-
-			def wait_for(word):
-				while word not in "\n".join(seen).split("\n"):
-					seen.append(s.recv(4096).decode())
-				seen.clear()
-
-			wait_for("READY=1")
-			wait_for("WATCHDOG=1")
-			r.process.send_signal(signal.SIGHUP)
-			wait_for("RELOADING=1")
-			wait_for("READY=1")
-			r.process.send_signal(signal.SIGTERM)
-			wait_for("STOPPING=1")
-
 	def test_command_line(self):
 		run = lambda *args: subprocess.run([program("corscache-responder"), *args], capture_output=True, text=True,	# noqa: E731
 		    stdin=subprocess.DEVNULL, timeout=10)

@@ -821,10 +821,10 @@ class Daemon(Case):
 		self.hup(d, "the old settings stay")
 		self.assertEqual(d.status()["connects"], 1)
 		d.options["sync.poll_ms"] = 200
-		self.hup(d, "read again")
+		self.hup(d, "config: reloaded")
 		self.assertEqual(d.status()["connects"], 1)
 		d.options["sync.conninfo"] = good + " application_name=corscache-syncd-two"
-		self.hup(d, "read again")
+		self.hup(d, "config: reloaded")
 		eventually("another session", lambda: self.sql(
 		    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'corscache-syncd-two'") == [["1"]])
 		self.insert(B)

@@ -62,6 +62,8 @@ START_TEST(a_state_arrives_whole)
 	fd = manager(name);
 	ck_assert_int_eq(sdnotify("READY=1\nSTATUS=here"), 0);
 	ck_assert_str_eq(received(fd), "READY=1\nSTATUS=here");
+	ck_assert_int_eq(sdnotify_status("gone:\nREADY=1\x7f"), 0);
+	ck_assert_str_eq(received(fd), "STATUS=gone: READY=1 ");
 	ck_assert_int_eq(sdnotify_reloading(), 0);
 	ck_assert_ptr_nonnull(strstr(received(fd), "RELOADING=1\nMONOTONIC_USEC="));
 	close(fd);
