@@ -2,6 +2,7 @@
 nginxdir = $(pkgdatadir)/nginx
 dist_nginx_DATA = \
 	packaging/nginx/corscache.conf \
+	packaging/nginx/corscache_cache.conf \
 	packaging/nginx/corscache_errors.conf \
 	packaging/nginx/corscache_headers.conf \
 	packaging/nginx/corscache_params.conf \
