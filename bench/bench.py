@@ -3,12 +3,14 @@
 """
 bench.py -- measures corscache against limits and peers, in interleaved rounds.
 
-	bench.py [--quick | --smoke] [--build DIR] [--out DIR] [--memory DIR] [PART...]
+	bench.py [--quick | --smoke | --record] [--build DIR] [--out DIR] [--memory DIR] [PART...]
 
-Without PART: every part. Prints one table, writes OUT/results.json, and draws
-OUT/*.svg with gnuplot. --quick takes minutes; --smoke takes seconds, asserts
-no figure, and only shows that each part still runs. Exit status: 0; 1 when a
-part failed; 64 usage. A target that is missed is said, and is no failure.
+Without PART: every part. Prints one table, writes OUT/results.json, results.txt
+and RESULTS.md, and draws OUT/*.svg with gnuplot. The whole takes about half an
+hour, --quick minutes; --smoke takes seconds, asserts no figure, and only shows
+that each part still runs. --record measures nothing: it puts what the last whole
+run left in OUT into the source tree, bench/RESULTS.md and doc/plots. Exit status:
+0; 1 when a part failed; 64 usage. A target that is missed is said, and is no failure.
 
 A part is a module in bench/parts:
 
@@ -25,12 +27,14 @@ import os
 import pathlib
 import pkgutil
 import platform
+import re
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -39,14 +43,10 @@ sys.dont_write_bytecode = True
 
 import plot		# noqa: E402
 import postgres		# noqa: E402
+import report		# noqa: E402
+from report import number	# noqa: E402
 
-
-def number(x):
-	"""Three significant digits, people's units."""
-	for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-		if abs(x) >= size:
-			return f"{x / (1e3 if letter == 'k' else size):.3g} {letter}"
-	return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+RECORDED = ("lookup-origins", "web-actual")	# the plots that README.md shows
 
 
 class Samples:
@@ -56,11 +56,6 @@ class Samples:
 		self.values = [float(v) for v in values]
 		assert self.values, "no samples"
 		self.median = statistics.median(self.values)
-
-	def __str__(self):
-		if len(self.values) == 1:
-			return number(self.median)
-		return f"{number(self.median)} ({number(min(self.values))}..{number(max(self.values))})"
 
 	def as_json(self):
 		return {"median": self.median, "low": min(self.values), "high": max(self.values), "rounds": self.values}
@@ -72,7 +67,7 @@ class Context:
 	def __init__(self, scale, build, out, memory):
 		self.scale, self.build, self.out = scale, build, out
 		self.memory = memory		# a directory on tmpfs for directory()
-		self.rows, self.plots, self.raw = [], [], []
+		self.rows, self.tables, self.plots, self.raw = [], [], [], []
 		self.part = None
 		self._postgres = None
 		self._temporary = []
@@ -136,9 +131,14 @@ class Context:
 		self.say(f"ABSENT: {peer}: {why}")
 		self.rows.append({"part": self.part, "what": "(absent)", "peer": peer, "why": why})
 
+	def table(self, title, head, rows):
+		"""Beside the rows, where figures are not one of ours against one of theirs. rows: lists of text."""
+		self.tables.append({"part": self.part, "title": title, "head": head, "rows": rows})
+
 	def plot(self, name, title, x, y, curves, logarithmic="xy"):
 		"""OUT/name.svg. curves: {legend: [(x, y), ...]}; x, y: the axes' labels with units."""
-		self.plots.append(plot.draw(self.out, name, title, x, y, curves, logarithmic))
+		file = plot.draw(self.out, name, title, x, y, curves, logarithmic)
+		self.plots.append({"part": self.part, "name": name, "title": title, "file": file})
 
 	def close(self):
 		if self._postgres:
@@ -147,12 +147,31 @@ class Context:
 			shutil.rmtree(directory, ignore_errors=True)
 
 
-def first_line(argv):
+def output(*argv):
+	"""What it says, on whichever channel; nothing when it is not there."""
 	try:
-		done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-		return done.stdout.splitlines()[0] if done.stdout else ""
+		return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+		    timeout=60, env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}).stdout
 	except OSError:
-		return "absent"
+		return ""
+
+
+def versions():
+	"""{program or library: version} of those that are here: programs say it, Debian knows it of libraries."""
+	found = {}
+	for name, *argv in (("GCC", "gcc", "--version"), ("Python", "/usr/bin/python3", "--version"), ("nginx", "nginx", "-v"), ("lighttpd", "lighttpd", "-v"),
+	    ("Node.js", "node", "--version"), ("Go", "go", "version"), ("PostgreSQL", "psql", "--version"), ("wrk", "wrk", "-v"),
+	    ("gnuplot", "gnuplot", "--version")):
+		if seen := re.search(r"\d+\.\d+(\.\d+| patchlevel \d+)?", (output(*argv).splitlines() or [""])[0]):
+			found[name] = seen[0].replace(" patchlevel ", ".")
+	for name, package in (("libfcgi", "libfcgi-dev"), ("LMDB", "liblmdb-dev"), ("GLib", "libglib2.0-dev"), ("Starlette", "python3-starlette"),
+	    ("uvicorn", "python3-uvicorn"), ("uvloop", "python3-uvloop"), ("httptools", "python3-httptools"),
+	    ("rs/cors", "golang-github-rs-cors-dev")):
+		seen = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", package)
+		if seen.startswith("ii "):
+			found[name] = seen[3:]
+	npm = json.loads((HERE / "web" / "package.json").read_text())["dependencies"]
+	return {**found, **{f"npm {name}": version for name, version in npm.items()}}
 
 
 def read_file(path, default=""):
@@ -174,35 +193,8 @@ def machine():
 		"cpu": cpu[0] if cpu else platform.machine(), "cpus": os.cpu_count(),
 		"memory_gb": round(int(memory[0]) / 1e6, 1) if memory else None,
 		"system": release.get("PRETTY_NAME", platform.system()).strip('"'), "kernel": platform.release(),
-		"compiler": first_line(["gcc", "--version"]), "python": platform.python_version(),
 		"load_average": os.getloadavg()[0],
 	}
-
-
-VERDICT = {True: "met", False: "MISSED", None: ""}
-
-
-def cells(row):
-	if "ours" not in row:
-		return [row["what"], "", "", row["peer"], "", "", row["why"]]
-	ratio = ""
-	if row["ratio"] is not None:
-		ratio = f"{row['ratio']:.2f} ({min(row['ratios'].values):.2f}..{max(row['ratios'].values):.2f})"
-	target = f"{row['target']} {VERDICT[row['met']]}" if row["target"] else ""
-	return [row["what"], str(row["ours"]), row["unit"], row["peer"] or "", str(row["theirs"] or ""), ratio, target]
-
-
-def print_table(rows, titles, out):
-	head = ["what", "ours", "unit", "limit or peer", "theirs", "ours/theirs", "target"]
-	table = [cells(row) for row in rows]
-	widths = [max(len(line[i]) for line in [head] + table) for i in range(len(head))]
-	part = None
-	for row, line in zip(rows, table):
-		if row["part"] != part:
-			part = row["part"]
-			print(f"\n{titles[part]}\n", file=out)
-			print("  " + "  ".join(h.ljust(w) for h, w in zip(head, widths)).rstrip(), file=out)
-		print("  " + "  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip(), file=out)
 
 
 def as_json(row):
@@ -214,6 +206,46 @@ def parts():
 	return {m.__name__.split(".")[1]: m for m in sorted(modules, key=lambda m: m.order)}
 
 
+def measured(ctx, known, names):
+	"""Each part's measure(); what to say of the parts."""
+	told = []
+	for name in names:
+		ctx.part, began, failed = name, time.monotonic(), False
+		ctx.say("begins")
+		try:
+			known[name].measure(ctx)
+		except Exception:
+			traceback.print_exc()
+			failed = True
+		title, _, about = known[name].__doc__.strip().partition("\n")
+		told.append({"name": name, "title": title, "about": about, "seconds": time.monotonic() - began, "failed": failed})
+		ctx.say(f"took {report.duration(told[-1]['seconds'])}")
+	return told
+
+
+def write(out, results):
+	(out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+	(out / "results.txt").write_text(report.text(results))
+	drawn = {p["name"]: p["file"] for p in results["plots"] if p["file"].endswith(".svg")}
+	(out / "RESULTS.md").write_text(report.markdown(results, drawn.get))
+
+
+def record(out, known):
+	"""The last whole run, into the source tree; why not, or None."""
+	try:
+		results = json.loads((out / "results.json").read_text())
+	except OSError as e:
+		return f"{e.filename}: {e.strerror}; run `make bench` first"
+	if results["scale"] != "full" or [part["name"] for part in results["parts"] if not part["failed"]] != list(known):
+		return f"{out}/results.json is not of a whole run; run `make bench` first"
+	plots = HERE.parent / "doc" / "plots"
+	plots.mkdir(exist_ok=True)
+	for name in RECORDED:
+		shutil.copyfile(out / f"{name}.svg", plots / f"{name}.svg")
+	(HERE / "RESULTS.md").write_text(report.markdown(results, lambda name: f"../doc/plots/{name}.svg" if name in RECORDED else None))
+	return None
+
+
 def main():
 	known = parts()
 	parser = argparse.ArgumentParser(description="Measures corscache against limits and peers.",
@@ -221,6 +253,7 @@ def main():
 	scale = parser.add_mutually_exclusive_group()
 	scale.add_argument("--quick", dest="scale", action="store_const", const="quick", default="full", help="minutes")
 	scale.add_argument("--smoke", dest="scale", action="store_const", const="smoke", help="seconds; asserts no figure")
+	scale.add_argument("--record", action="store_true", help="the last whole run, into bench/RESULTS.md and doc/plots")
 	parser.add_argument("--build", type=pathlib.Path, default=os.environ.get("CORSCACHE_BUILD", "."))
 	parser.add_argument("--out", type=pathlib.Path, help="default: BUILD/bench/out")
 	parser.add_argument("--memory", default="/dev/shm" if os.path.isdir("/dev/shm") else None,
@@ -231,34 +264,22 @@ def main():
 		parser.exit(64, f"bench.py: no such part: {', '.join(unknown)}; there are {', '.join(known)}\n")
 	build = args.build.resolve()
 	out = (args.out or build / "bench" / "out").resolve()
+	if args.record:
+		why_not = record(out, known)
+		return f"bench: not recorded: {why_not}" if why_not else 0
 	out.mkdir(parents=True, exist_ok=True)
-	facts, failed = machine(), []
-	ctx = Context(args.scale, build, out, args.memory)
+	results = {"version": 1, "scale": args.scale, "machine": machine(), "versions": versions()}
+	ctx, began = Context(args.scale, build, out, args.memory), time.monotonic()
 	signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))		# or the servers would stay
 	try:
-		for name in args.parts or known:
-			ctx.part = name
-			ctx.say("begins")
-			try:
-				known[name].measure(ctx)
-			except Exception:
-				traceback.print_exc()
-				failed.append(name)
+		results["parts"] = measured(ctx, known, args.parts or known)
 	finally:
 		ctx.close()
-	titles = {name: m.__doc__.strip().splitlines()[0] for name, m in known.items()}
-	(out / "results.json").write_text(json.dumps({"version": 1, "scale": args.scale, "machine": facts,
-	    "rows": [as_json(r) for r in ctx.rows], "plots": ctx.plots, "raw": ctx.raw}, indent=1) + "\n")
-	with open(out / "results.txt", "w") as file:
-		for to in (sys.stdout, file):
-			print(f"{facts['date']}, {args.scale} run, commit {facts['commit']}\n{facts['cpus']} x {facts['cpu']}, "
-			    f"{facts['memory_gb']} GB; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}\n"
-			    "medians over interleaved rounds (lowest..highest); the ratio is that of the medians", file=to)
-			print_table(ctx.rows, titles, to)
-	print(f"\nbench: {out}/results.json, results.txt" + "".join(f", {p}" for p in ctx.plots))
-	if failed:
-		print(f"bench: FAILED: {', '.join(failed)}", file=sys.stderr)
-	return 1 if failed else 0
+	results.update(seconds=time.monotonic() - began, rows=[as_json(r) for r in ctx.rows], tables=ctx.tables, plots=ctx.plots, raw=ctx.raw)
+	write(out, results)
+	print(report.text(results), end="")
+	print(f"\nbench: {out}/ has results.json, results.txt, RESULTS.md" + "".join(f", {p['file']}" for p in ctx.plots))
+	return 1 if any(part["failed"] for part in results["parts"]) else 0
 
 
 if __name__ == "__main__":

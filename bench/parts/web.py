@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """web -- preflights and a tiny page through nginx and lighttpd: requests per CPU second of all server processes.
 
-One nginx worker. The peers are applications behind that nginx: their middleware
-answers preflights, and they make the page. "nginx" and "lighttpd" as ours serve the
-page as a file; "before X" has application X make it, its middleware off. wrk asks
-as fast as it is answered, over 16 kept connections: latencies are those of full load.
+One nginx worker, on the same two or more CPUs as the applications and the load.
+The peers are applications behind that nginx, over kept connections: their
+middleware answers preflights, and they make the page. "nginx" and "lighttpd" as
+ours serve the page as a file; "before X" has application X make it, its middleware
+off. wrk asks as fast as it is answered, over 16 kept connections, as 4096 of the
+origins: latencies are those of full load. lighttpd, and ours before an
+application, are not asked at every size: corscache is the same behind each of them.
 """
 
 import contextlib
@@ -12,12 +15,16 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
+
+from report import number
 
 order = 30
 
@@ -32,10 +39,12 @@ APPS = {		# what a user would pick instead
 }
 BEHIND = ("starlette", "express", "fastify", "rs_cors")		# measured with ours before them, too
 NGINX = {"off": "nginx, CORS off", "map": "nginx, static map", **APPS}
-OURS = {"ours": "corscache", "cached": "corscache, fastcgi_cache 2 s"}
+PLOTTED = {"ours": "corscache", "off": "CORS off", "map": "static map", "starlette": "Starlette", "express": "Express", "fastify": "Fastify",
+    "rs_cors": "Go rs/cors", "select": "a SELECT each"}
+OURS = ("ours", "cached")
+NAMES = {"ours": "nginx", "cached": "nginx + fastcgi_cache", "lighttpd": "lighttpd", **{f"plain-{app}": f"before {app}" for app in BEHIND}}
 ALLOWED = "https://o1.example.com"	# of the 1 .. N that are allowed
 WAIT_S = 60
-UNITS = (("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"))
 
 
 def sized(n):
@@ -127,15 +136,13 @@ def user():
 def nginx_conf(stack, sizes):
 	etc = stack.dir / "etc" / "nginx"
 	listen = f"listen 127.0.0.1:{stack.port('nginx')};\n\troot {stack.dir}/www;"
-	cached = (etc / "corscache_server.conf").read_text().replace("fastcgi_intercept_errors on;", "fastcgi_intercept_errors on;\n"
-	    "\tfastcgi_cache checks;\n\tfastcgi_cache_key \"$cors_realm $http_origin\";\n\tfastcgi_cache_valid 204 2s;\n"
-	    "\tfastcgi_cache_lock on;\n\tfastcgi_ignore_headers Cache-Control Expires;")
-	assert "fastcgi_cache checks" in cached
+	cached = re.sub(r"\n\tfastcgi_store .*;", f"\n\tinclude {etc}/corscache_cache.conf;", (etc / "corscache_server.conf").read_text())
+	assert "corscache_cache.conf" in cached
 	(etc / "bench_cached.conf").write_text(cached)
 	text = user() + f"daemon off;\npid {stack.dir}/run/bench-nginx.pid;\nworker_processes 1;\n" \
 	    f"error_log {stack.dir}/log/bench-nginx.log notice;\nevents {{ worker_connections 1024; }}\nhttp {{\naccess_log off;\n" \
 	    "keepalive_requests 1000000;\nserver_names_hash_bucket_size 128;\nmap_hash_max_size 262144;\nmap_hash_bucket_size 512;\n" \
-	    f"fastcgi_cache_path {stack.dir}/tmp/checks keys_zone=checks:32m;\n" + "".join(
+	    f"fastcgi_cache_path {stack.dir}/tmp/checks keys_zone=corscache:16m max_size=64m;\n" + "".join(
 	    f"{kind}_temp_path {stack.dir}/tmp/bench-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 	text += f"include {etc}/corscache.conf;\nmap $server_name $cors_realm {{\n\tdefault '';\n" + "".join(
 	    f"\t{name} n{n};\n" for n in sizes for name in (*(f"{kind}-{n}" for kind in OURS), *(f"ours-{n}-{app}" for app in BEHIND))) + "}\n"
@@ -280,7 +287,7 @@ def go_program(ctx, place):
 
 def starlette_python():
 	for python in ("/usr/bin/python3", sys.executable):
-		if shutil.which(python) and subprocess.run([python, "-c", "import starlette, uvicorn"], stderr=subprocess.DEVNULL).returncode == 0:
+		if shutil.which(python) and subprocess.run([python, "-c", "import starlette, uvicorn, uvloop, httptools"], stderr=subprocess.DEVNULL).returncode == 0:
 			return python
 	return None
 
@@ -294,7 +301,7 @@ def prepare_apps(ctx):
 	if python:
 		apps["starlette"] = [python, HERE / "web" / "starlette_app.py"]
 	else:
-		why["starlette"] = "python3-starlette and python3-uvicorn are not installed"
+		why["starlette"] = "python3-starlette, python3-uvicorn, python3-uvloop and python3-httptools are not all installed"
 	failed = node_modules(ctx, place)
 	for kind in ("express", "fastify", "select"):
 		if failed:
@@ -342,7 +349,7 @@ def load(ctx, name, port, host, question, n, pids):
 	"""A function that asks for a while and returns what wrk saw, and the CPU time of these processes."""
 	def once():
 		before = cpu_seconds(pids)
-		done = subprocess.run(["wrk", "-t1", "-c16", f"-d{ctx.pick(2, 1, 1)}s", "-s", str(HERE / "web" / "wrk.lua"),
+		done = subprocess.run(["wrk", "-t1", "-c16", f"-d1s", "-s", str(HERE / "web" / "wrk.lua"),
 		    f"http://127.0.0.1:{port}", "--", host, question, str(n)],
 		    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
 		seen = json.loads(done.stdout.splitlines()[-1])
@@ -371,38 +378,58 @@ def subjects(stack, servers, children, n):
 	return found
 
 
+def is_asked(ctx, name, n, question):
+	"""Not everything at every size; see above."""
+	if question == "preflight" and (name in ("cached", "lighttpd_off") or name.startswith("plain-")):
+		return False	# the cache is for the check; lighttpd without us answers none; they do not reach the application
+	if ctx.scale == "smoke":
+		return name in OURS
+	if question == "preflight":
+		return n == 1000 or name != "lighttpd" and ctx.scale == "full"
+	if name.startswith("plain-"):
+		return n >= 1000 and ctx.scale == "full"
+	return n == 1000 or not name.startswith("lighttpd")
+
+
 def checked(ctx, found, n, question):
 	right = {}
-	for name, (port, host, _) in found.items():
-		if question == "preflight" and (name in ("cached", "lighttpd_off") or name.startswith("plain-")):
-			continue	# the cache is for the check; lighttpd without us answers none; they do not reach the application
-		fault = wrong(port, host, n, question, name in ("off", "lighttpd_off"))
+	for name, at in found.items():
+		if not is_asked(ctx, name, n, question):
+			continue
+		fault = wrong(*at[:2], n, question, name in ("off", "lighttpd_off"))
 		if not fault:
-			right[name] = found[name]
+			right[name] = at
 		elif name not in ("map", *APPS):
-			raise RuntimeError(f"{host}: {fault}")
+			raise RuntimeError(f"{at[1]}: {fault}")
 		else:
 			ctx.absent(NGINX[name], f"gives a wrong answer: {fault}")
 	return right
 
 
 def compare(ctx, seen, n, question):
-	of = lambda name, field: [s[field] for s in seen[name]]	# noqa: E731
-	pairs = [(kind, peer, text) for kind in OURS for peer, text in NGINX.items()]
+	of = lambda name: [s["per_cpu_s"] for s in seen[name]]	# noqa: E731
+	pairs = [(kind, peer, text) for kind in OURS for peer, text in NGINX.items() if kind == "ours" or peer in ("off", "map")]
 	pairs += [(f"plain-{app}", app, f"{APPS[app]}, its own middleware") for app in BEHIND]
 	pairs.append(("lighttpd", "lighttpd_off", "lighttpd, CORS off"))
-	names = {"ours": "nginx", "cached": "nginx + fastcgi_cache", "lighttpd": "lighttpd", **{f"plain-{app}": f"before {app}" for app in BEHIND}}
 	for kind, peer, text in pairs:
-		if kind not in seen or kind == "cached" and peer not in ("off", "map"):
-			continue
-		what = f"{question}, {sized(n)}, {names[kind]}"
-		if peer not in seen:
-			if kind == "lighttpd":
-				ctx.row(what, "requests/CPU s", of(kind, "per_cpu_s"))
-			continue
-		ctx.row(what, "requests/CPU s", of(kind, "per_cpu_s"), text, of(peer, "per_cpu_s"))
-		for field, name in UNITS if n == 1000 else ():
-			ctx.row(f"{what}: {name}", "us", of(kind, field), text, of(peer, field))
+		if kind in seen and (peer in seen or peer.endswith("off")):
+			ctx.row(f"{question}, {sized(n)}, {NAMES[kind]}", "requests/CPU s", of(kind), *((text, of(peer)) if peer in seen else ()))
+
+
+def details(ctx, seen, question):
+	"""seen: {n: {name: [...]}}. Everybody's speed and latencies; the plot."""
+	lines, curves = [], {}
+	names = {"ours": "corscache", "cached": "corscache, fastcgi_cache", **NGINX, **{f"plain-{app}": f"corscache before {app}" for app in BEHIND},
+	    "lighttpd": "corscache, lighttpd", "lighttpd_off": "lighttpd, CORS off"}
+	for name, text in names.items():
+		for n in [n for n in seen if name in seen[n]]:
+			middle = lambda field: statistics.median(s[field] for s in seen[n][name])	# noqa: E731
+			lines.append([text, str(n), *(number(middle(field)) for field in ("per_cpu_s", "p50_us", "p99_us", "p999_us"))])
+			if name in PLOTTED:
+				curves.setdefault(PLOTTED[name], []).append((n, middle("per_cpu_s")))
+	ctx.table({"preflight": "Preflights", "actual": "Actual requests"}[question] + ", medians", ["who answers", "origins", "requests/CPU s", "p50 us", "p99 us", "p99.9 us"], lines)
+	title = {"preflight": "Preflights answered", "actual": "A tiny page with CORS headers, served"}[question]
+	ctx.plot(f"web-{question}", f"{title} through nginx", "origins", "requests per CPU second", curves)
 
 
 def insert(stack, sizes):
@@ -411,30 +438,36 @@ def insert(stack, sizes):
 	    f" FROM generate_series(1, {n}) i;" for n in sizes) + "ANALYZE cors.origins")
 
 
+def asked(ctx, n, question, right, rounds):
+	"""{name: what each round saw}. A round that is not counted warms compilers and caches up first."""
+	loads = {name: load(ctx, name, *at[:2], question, n, at[2]) for name, at in right.items()}
+	if rounds > 1:
+		for name in set(loads) - {"off", "map", "lighttpd_off"}:
+			loads[name]()
+	return ctx.interleave(rounds, **loads)
+
+
 def measure_with(ctx, stack, servers, sizes):
-	apps, place = ctx.pick(lambda: prepare_apps(ctx), lambda: prepare_apps(ctx), lambda: ({}, None))()
+	apps, place = ({}, None) if ctx.scale == "smoke" else prepare_apps(ctx)
 	insert(stack, sizes)
 	running_servers = start_servers(stack, servers, sizes)
 	port = running_servers["nginx"][0]
 	for n in sizes:
 		wait_for(f"{n} origins", lambda: wrong(port, f"ours-{n}", n, "preflight", False) is None)
+	seen = {"preflight": {}, "actual": {}}
 	for n in sizes:
 		ctx.say(sized(n))
 		with running(ctx, stack, apps, place, n, port) as children:
-			for question in ("preflight", "actual"):
+			for question in seen:
 				right = checked(ctx, subjects(stack, running_servers, children, n), n, question)
-				if ctx.scale == "smoke":
-					right = {"ours": right["ours"]}
-				if not find("wrk"):
-					continue
-				rounds = ctx.pick(6, 4, 1)
-				seen = ctx.interleave(rounds, **{name: load(ctx, name, *at[:2], question, n, at[2]) for name, at in right.items()})
-				seen = {name: values[rounds > 1:] for name, values in seen.items()}	# the first warms compilers up
-				compare(ctx, seen, n, question)
-				if ctx.scale == "smoke":
-					ctx.row(f"{question}, {sized(n)}, nginx", "requests/CPU s", [s["per_cpu_s"] for s in seen["ours"]])
+				if right and find("wrk"):
+					seen[question][n] = asked(ctx, n, question, right, ctx.pick(5, 2, 1))
+					compare(ctx, seen[question][n], n, question)
 	if not find("wrk"):
 		ctx.absent("wrk", "not installed: answers were checked, nothing was measured")
+		return
+	for question in seen:
+		details(ctx, seen[question], question)
 
 
 def measure(ctx):

@@ -21,4 +21,4 @@ async def tiny(_):
 	return PlainTextResponse("tiny\n")
 
 app = Starlette(routes=[Route("/tiny.txt", tiny)], middleware=middleware)
-uvicorn.run(app, uds=sys.argv[1], access_log=False, log_level="warning")
+uvicorn.run(app, uds=sys.argv[1], loop="uvloop", http="httptools", access_log=False, log_level="warning")
