@@ -3,16 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cachectl.h"
+#include "utf8.h"
 
 #define JSON_VERSION	1
 
@@ -30,6 +29,8 @@ output_open(bool quiet, bool colours, bool plain)
 
 	is_quiet = quiet;
 	is_plain = plain;
+	if (plain)
+		human_plain();
 	with_colours = colours && !plain && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
 	    strcmp(term, "dumb") != 0 && isatty(STDOUT_FILENO) == 1;
 	if (quiet && freopen("/dev/null", "w", stdout) == NULL)
@@ -177,103 +178,6 @@ escaped(char *buf, size_t cap, struct span bytes)
 	}
 	buf[at] = '\0';
 	return buf;
-}
-
-const char *
-human_count(char buf[HUMAN_MAX], uint64_t n)
-{
-	char digits[HUMAN_MAX];
-	int len = snprintf(digits, sizeof digits, "%" PRIu64, n), i, at = 0;
-
-	for (i = 0; i < len; i++) {
-		if (!is_plain && i > 0 && (len - i) % 3 == 0)
-			buf[at++] = ',';
-		buf[at++] = digits[i];
-	}
-	buf[at] = '\0';
-	return buf;
-}
-
-const char *
-human_counted(char buf[COUNTED_MAX], uint64_t n, const char *noun)
-{
-	char digits[HUMAN_MAX];
-
-	snprintf(buf, COUNTED_MAX, "%s %s%s", human_count(digits, n), noun, n == 1 ? "" : "s");
-	return buf;
-}
-
-const char *
-human_bytes(char buf[HUMAN_MAX], uint64_t n)
-{
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-	double value = (double)n;
-	size_t unit = 0;
-
-	while (value >= 1024 && unit < sizeof units / sizeof units[0] - 1) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(buf, HUMAN_MAX, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-	return buf;
-}
-
-const char *
-human_duration(char buf[HUMAN_MAX], int64_t ms)
-{
-	if (ms < 0)
-		ms = 0;		/* two clocks, or one that was set */
-	if (ms < 1000)
-		snprintf(buf, HUMAN_MAX, "%d ms", (int)ms);
-	else if (ms < 120 * 1000)
-		snprintf(buf, HUMAN_MAX, "%.1f s", (double)ms / 1000);
-	else if (ms < 120 * 60 * 1000)
-		snprintf(buf, HUMAN_MAX, "%" PRId64 " min", ms / (60 * 1000));
-	else if (ms < 48LL * 3600 * 1000)
-		snprintf(buf, HUMAN_MAX, "%" PRId64 " hours", ms / (3600 * 1000));
-	else
-		snprintf(buf, HUMAN_MAX, "%" PRId64 " days", ms / ((int64_t)24 * 3600 * 1000));
-	return buf;
-}
-
-const char *
-human_time(char buf[HUMAN_MAX], int64_t seconds)
-{
-	time_t at = (time_t)seconds;
-	struct tm tm;
-
-	if (seconds == 0 || gmtime_r(&at, &tm) == NULL ||
-	    strftime(buf, HUMAN_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-		snprintf(buf, HUMAN_MAX, seconds == 0 ? "never" : "%" PRId64, seconds);
-	return buf;
-}
-
-/* How many bytes of s form one UTF-8 character; 0: none do (RFC 3629). */
-static size_t
-utf8_length(const unsigned char *s, size_t len)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t i, n;
-
-	if (s[0] < 0x80)
-		return 1;
-	n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
-	if (n == 0 || n > len)
-		return 0;
-	if (s[0] == 0xe0)
-		low = 0xa0;		/* overlong */
-	else if (s[0] == 0xed)
-		high = 0x9f;		/* surrogates */
-	else if (s[0] == 0xf0)
-		low = 0x90;		/* overlong */
-	else if (s[0] == 0xf4)
-		high = 0x8f;		/* beyond U+10FFFF */
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (i = 2; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
 }
 
 static json_t *

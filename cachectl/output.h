@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "human.h"
 #include "origin.h"
 
 enum colour { COLOUR_GOOD, COLOUR_BAD, COLOUR_WARN, COLOUR_DIM, COLOUR_BOLD, COLOUR_NONE };
@@ -39,17 +40,6 @@ void	 print_cell(enum colour colour, struct span bytes, int width);
 /* The same into a buffer, cut where it must be. Returns buf. */
 #define ESCAPED_MAX	(4 * 512 + 1)
 const char	*escaped(char *buf, size_t cap, struct span bytes);
-
-/* "1,234,567"; "61.2 MiB"; "0.4 s", "3 min", "2 days". */
-#define HUMAN_MAX	32
-const char	*human_count(char buf[HUMAN_MAX], uint64_t n);
-/* "1 row", "1,234 rows"; noun: at most 16 bytes. */
-#define COUNTED_MAX	48
-const char	*human_counted(char buf[COUNTED_MAX], uint64_t n, const char *noun);
-const char	*human_bytes(char buf[HUMAN_MAX], uint64_t n);
-const char	*human_duration(char buf[HUMAN_MAX], int64_t ms);
-/* UTC, "2026-12-31T00:00:00Z"; "never" for 0. */
-const char	*human_time(char buf[HUMAN_MAX], int64_t seconds);
 
 /*
  * A JSON object being filled. The outermost begins with "version": 1. Inner

@@ -22,3 +22,4 @@ lib_libcorscache_a_SOURCES += lib/health.c lib/health.h
 lib_libcorscache_a_SOURCES += lib/sql.c lib/sql.h
 lib_libcorscache_a_SOURCES += lib/wholefile.c lib/wholefile.h
 lib_libcorscache_a_SOURCES += lib/frequent.c lib/frequent.h lib/refusals.c lib/refusals.h
+lib_libcorscache_a_SOURCES += lib/human.c lib/human.h lib/utf8.c lib/utf8.h

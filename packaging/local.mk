@@ -5,6 +5,7 @@ dist_nginx_DATA = \
 	packaging/nginx/corscache_cache.conf \
 	packaging/nginx/corscache_errors.conf \
 	packaging/nginx/corscache_headers.conf \
+	packaging/nginx/corscache_page.conf \
 	packaging/nginx/corscache_params.conf \
 	packaging/nginx/corscache_server.conf \
 	packaging/nginx/sample.conf
@@ -12,6 +13,7 @@ lighttpddir = $(pkgdatadir)/lighttpd
 dist_lighttpd_DATA = \
 	packaging/lighttpd/corscache.conf \
 	packaging/lighttpd/corscache.lua \
+	packaging/lighttpd/corscache_page.conf \
 	packaging/lighttpd/sample.conf
 
 # README.md explains the files above. corscache.conf has every setting with its

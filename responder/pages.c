@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "metrics.h"
+#include "page_html.h"
 
 const char *
 page_not_ready(struct reader *r, int64_t max_stale_s, int64_t now_s)
@@ -134,8 +135,10 @@ write_page(FILE *out, struct replier *rp, const struct facts *f, int64_t now_s)
 		return write_status(out, rp, now_s);
 	if (f->npage == 1 && span_is(f->page, "metrics"))
 		return write_metrics(out, rp);
+	if (f->npage == 1 && span_is(f->page, "html"))
+		return page_html_write(out, rp, f);
 	return fputs("Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\n"
-	    "CORS_PAGE is none of: ready status metrics\n", out);
+	    "CORS_PAGE is none of: ready status metrics html\n", out);
 }
 
 struct span

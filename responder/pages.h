@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * pages -- what the responder says about itself where the web server asks for
- * it with CORS_PAGE: `ready`, `status` (JSON), `metrics` (Prometheus text).
+ * it with CORS_PAGE: `ready`, `status` (JSON), `metrics` (Prometheus text), `html`.
  * For operators and scrapers, not for every request: pages allocate.
  */
 #ifndef PAGES_H

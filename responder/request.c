@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum parameter {
-	METHOD, ORIGIN, ACRM, ACRH, HOST, SCHEME, HTTPS, REALM, ENFORCE, DEBUG, PAGE,
+	METHOD, ORIGIN, ACRM, ACRH, HOST, SCHEME, HTTPS, REALM, ENFORCE, DEBUG, PAGE, QUERY,
 	FOREIGN
 };
 
@@ -32,7 +32,7 @@ parameter_find(const char *name, size_t len)
 	case LENGTH("HTTP_ORIGIN"):
 		return IS("HTTP_ORIGIN") ? ORIGIN : FOREIGN;
 	case LENGTH("CORS_ENFORCE"):
-		return IS("CORS_ENFORCE") ? ENFORCE : FOREIGN;
+		return IS("CORS_ENFORCE") ? ENFORCE : IS("QUERY_STRING") ? QUERY : FOREIGN;
 	case LENGTH("REQUEST_METHOD"):
 		return IS("REQUEST_METHOD") ? METHOD : IS("REQUEST_SCHEME") ? SCHEME : FOREIGN;
 	case LENGTH("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):
@@ -68,6 +68,7 @@ keep_parameter(struct facts *f, enum parameter p, struct span v)
 	case SCHEME:	keep(&f->scheme, &f->nscheme, v); break;
 	case HTTPS:	keep(&f->https, &f->nhttps, v); break;
 	case PAGE:	keep(&f->page, &f->npage, v); break;
+	case QUERY:	keep(&f->query, &f->nquery, v); break;
 	/* A switch that is on anywhere is on. */
 	case ENFORCE:	f->enforce |= span_is(v, "1"); break;
 	case DEBUG:	f->debug |= span_is(v, "1"); break;

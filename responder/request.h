@@ -16,10 +16,11 @@
 struct facts {
 	struct request	 cors;
 	struct span	 page;		/* CORS_PAGE */
+	struct span	 query;		/* QUERY_STRING, of interest to pages only */
 	struct span	 host;		/* HTTP_HOST */
 	struct span	 scheme;	/* REQUEST_SCHEME */
 	struct span	 https;		/* HTTPS */
-	unsigned	 npage, nhost, nscheme, nhttps;
+	unsigned	 npage, nquery, nhost, nscheme, nhttps;
 	bool		 enforce;	/* CORS_ENFORCE=1 */
 	bool		 debug;		/* CORS_DEBUG=1 */
 };
