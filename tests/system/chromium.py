@@ -28,7 +28,7 @@ class Chromium:
 		self.profile = tempfile.mkdtemp(prefix="chromium.")
 		theirs_in, self.to = os.pipe()
 		self.back, theirs_out = os.pipe()
-		self.process = subprocess.Popen(["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", PROGRAM, *OPTIONS,
+		self.process = subprocess.Popen(["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", PROGRAM, *OPTIONS,
 		    f"--user-data-dir={self.profile}", "about:blank"], pass_fds=(theirs_in, theirs_out), start_new_session=True,
 		    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 		os.close(theirs_in)
@@ -103,12 +103,14 @@ class Chromium:
 	def complaints(self):
 		"""What the console and the inspector had to say about the page: errors, violations, scripts' words."""
 		self.run("0")		# what was said before is here now
-		kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Audits.issueAdded",
-		    "Page.javascriptDialogOpening")
-		return [e for e in self.events if e.get("method") in kinds]
+		kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Page.javascriptDialogOpening")
+		return [e["params"] for e in self.events if e.get("method") in kinds or e.get("method") == "Audits.issueAdded" and
+		    e["params"]["issue"]["code"] == "ContentSecurityPolicyIssue"]
 
-	def requests(self):
-		return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+	def fetched(self):
+		"""What came over the network."""
+		return [e["params"]["response"]["url"] for e in self.events if e.get("method") == "Network.responseReceived" and
+		    not e["params"]["response"]["url"].startswith("data:")]
 
 	def look(self, width, height, dark=False):
 		self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)

@@ -42,3 +42,7 @@ TESTS += tests/system/cachectl_shell_test.py
 EXTRA_DIST += tests/system/cachectl_shell_test.py
 TESTS += tests/system/units_test.py tests/system/manners_test.py
 EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py
+# The page for people; its pictures stay in the build tree
+TESTS += tests/system/page_test.py
+EXTRA_DIST += tests/system/page_test.py tests/system/chromium.py
+MOSTLYCLEANFILES += tests/system/page-*.png
