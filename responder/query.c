@@ -53,7 +53,7 @@ cut(struct span *rest, char separator)
 	struct span part = *rest;
 
 	if (stop == NULL) {
-		*rest = (struct span){ NULL, 0 };
+		*rest = (struct span){ part.at + part.len, 0 };
 		return part;
 	}
 	part.len = (size_t)(stop - part.at);

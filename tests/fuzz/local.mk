@@ -20,22 +20,29 @@ tests_fuzz_replay_policy_SOURCES = $(fuzz_sources) tests/fuzz/fuzz_policy.c test
 tests_fuzz_replay_policy_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_corpus)/policy"'
 tests_fuzz_replay_policy_LDADD = lib/libcorscache.a
 
+check_PROGRAMS += tests/fuzz/replay_query
+TESTS += tests/fuzz/replay_query
+tests_fuzz_replay_query_SOURCES = $(fuzz_sources) tests/fuzz/fuzz_query.c responder/query.c responder/query.h \
+	responder/html.c responder/html.h
+tests_fuzz_replay_query_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_corpus)/query"'
+tests_fuzz_replay_query_LDADD = lib/libcorscache.a
+
 FUZZ_CC = clang
 FUZZ_SECONDS = 20
 FUZZ_CFLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-FUZZERS = origin rule acrh policy
-fuzz_lib = origin policy decide headers
+FUZZERS = origin rule acrh policy query
+fuzz_parts = lib/origin lib/policy lib/decide lib/headers lib/utf8 responder/query responder/html
 
 # New seeds and crashes stay in the build tree.
 .PHONY: fuzz
 fuzz:
 	@$(FUZZ_CC) --version >/dev/null || { echo "make fuzz needs clang (FUZZ_CC=$(FUZZ_CC))" >&2; exit 1; }
 	@$(MKDIR_P) tests/fuzz
-	@set -e; lib=; for l in $(fuzz_lib); do lib="$$lib $(top_srcdir)/lib/$$l.c"; done; \
+	@set -e; parts=; for p in $(fuzz_parts); do parts="$$parts $(top_srcdir)/$$p.c"; done; \
 	for f in $(FUZZERS); do \
 		$(MKDIR_P) tests/fuzz/found/$$f; \
 		$(FUZZ_CC) $(FUZZ_CFLAGS) -I$(top_srcdir)/lib -o tests/fuzz/fuzz_$$f \
-		    $(top_srcdir)/tests/fuzz/fuzz_$$f.c $$lib; \
+		    $(top_srcdir)/tests/fuzz/fuzz_$$f.c $$parts; \
 		echo "fuzz_$$f: $(FUZZ_SECONDS) s"; \
 		tests/fuzz/fuzz_$$f -max_len=8192 -timeout=5 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 		    -artifact_prefix=tests/fuzz/found/ tests/fuzz/found/$$f $(top_srcdir)/tests/fuzz/corpus/$$f \

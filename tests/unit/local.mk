@@ -133,3 +133,14 @@ TESTS += tests/unit/check_refusals
 tests_unit_check_refusals_SOURCES = tests/unit/check_refusals.c tests/unit/run.h
 tests_unit_check_refusals_CFLAGS = $(unit_cflags)
 tests_unit_check_refusals_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/check_query
+TESTS += tests/unit/check_query
+tests_unit_check_query_SOURCES = tests/unit/check_query.c responder/query.c responder/query.h tests/unit/run.h
+tests_unit_check_query_CFLAGS = $(unit_cflags)
+tests_unit_check_query_LDADD = $(unit_libs)
+
+check_PROGRAMS += tests/unit/check_html
+TESTS += tests/unit/check_html
+tests_unit_check_html_SOURCES = tests/unit/check_html.c responder/html.c responder/html.h tests/unit/run.h
+tests_unit_check_html_CFLAGS = $(unit_cflags)
+tests_unit_check_html_LDADD = $(unit_libs)
