@@ -689,15 +689,17 @@ END $$;
 -- Everything that makes an old position worthless, in one opaque string:
 -- another server or a restart, a crash inside one postmaster, another
 -- database, tables rewritten, swapped or truncated, triggers switched off and
--- on. to_regclass(), because a ::regclass here would be frozen to today's OID.
+-- on. to_regclass(), because a ::regclass here would be frozen to today's OID;
+-- in a sub-select, or it would be looked up for every row of pg_trigger.
 CREATE OR REPLACE VIEW cors.token AS
 	SELECT concat_ws(',', pg_postmaster_start_time(),
 	    (SELECT stats_reset FROM pg_stat_bgwriter),
-	    (SELECT oid FROM pg_database WHERE datname = current_database()),
-	    (SELECT string_agg(format('%s:%s', oid, relfilenode), ' ' ORDER BY oid) FROM pg_class
-	      WHERE oid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))),
-	    (SELECT string_agg(format('%s:%s:%s', oid, tgenabled, xmin), ' ' ORDER BY oid) FROM pg_trigger
-	      WHERE tgrelid IN (to_regclass('cors.origins'), to_regclass('cors.policies'), to_regclass('cors.changes'))
+	    pg_relation_filepath(to_regclass('cors.origins')),	-- has the database's oid in it
+	    pg_relation_filepath(to_regclass('cors.policies')),
+	    pg_relation_filepath(to_regclass('cors.changes')),
+	    (SELECT array_agg(xmin ORDER BY oid) FROM pg_trigger
+	      WHERE tgrelid = ANY ((SELECT ARRAY[to_regclass('cors.origins'), to_regclass('cors.policies'),
+			to_regclass('cors.changes')])::oid[])
 	        AND NOT tgisinternal)) AS token;
 
 -- NULL when the change log can be trusted, otherwise what is wrong with it.

@@ -16,7 +16,8 @@
 
 #define SCHEMA_VERSION		1	/* the newest that is known here */
 #define CHANNEL			"cors_changes"
-#define DELTA			"corscache_delta"	/* the prepared statement */
+#define DELTA			"corscache_delta"	/* the prepared statements */
+#define GLANCE			"corscache_glance"
 #define MOST_CHANGES		100000	/* in one delta; more is a whole load */
 #define PRUNE_ROWS		2000	/* at a time, so that polls go on in between */
 #define LOAD_GAP_MS		1000	/* at least, and five times the last load */
@@ -55,6 +56,7 @@ struct feed {
 	bool			 is_listening;
 	bool			 cannot_prune;
 	char			 home[128];
+	char			*ground;	/* on which the last delta stood; NULL: no glance before the next */
 
 	/* what is being done in it */
 	struct wire_copy	 copy;
@@ -73,6 +75,7 @@ struct feed {
 	bool			 is_woken;
 	size_t			 trail;
 	int64_t			 polled_at;
+	int64_t			 delta_at;	/* the last poll that was not a glance */
 	int64_t			 asked_at;	/* the same by the clock on the wall */
 	int64_t			 poll_due;
 	int64_t			 load_due;
@@ -199,7 +202,8 @@ static void	 hello_done(void *arg, const PGresult *r);
 static void	 settings_done(void *arg, const PGresult *r);
 static void	 version_done(void *arg, const PGresult *r);
 static void	 first_check_done(void *arg, const PGresult *r);
-static void	 prepare_done(void *arg, const PGresult *r);
+static void	 delta_prepared(void *arg, const PGresult *r);
+static void	 glance_prepared(void *arg, const PGresult *r);
 
 #define CHECK	"SELECT cors.home(), cors.problem()"
 
@@ -212,6 +216,15 @@ static const char settings_sql[] =
     " ('client_connection_check_interval', '5s'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'),"
     " ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_read_only', 'on'),"
     " ('search_path', 'pg_catalog')) wanted (name, value) JOIN pg_catalog.pg_settings USING (name)";
+
+/*
+ * Of what the position stands on, the part that may change under a session and change back: how far
+ * the log was pruned, and which files the names mean. The token says when triggers were bypassed, too.
+ */
+#define GROUND \
+	"(SELECT concat_ws(' ', pruned_xid, pg_relation_filepath(to_regclass('cors.origins'))," \
+	"  pg_relation_filepath(to_regclass('cors.policies')), pg_relation_filepath(to_regclass('cors.changes')))" \
+	" FROM cors.meta)"
 
 /*
  * One head row (kind NULL), which also says where the log now stands, and one
@@ -231,20 +244,42 @@ static const char delta_sql[] =
     "    UNION SELECT 'o', h.realm COLLATE \"C\", h.origin COLLATE \"C\""
     "      FROM unnest($4::text[], $5::text[]) h (realm, origin)"
     "    LIMIT 100001))"
-    " SELECT h.snapshot, h.in_recovery, h.token, h.pruned, h.home, h.schema_version, h.listening, c.kind,"
+    " SELECT h.snapshot, h.in_recovery, h.token, h.ground, h.pruned, h.home, h.schema_version, h.listening, c.kind,"
     "   c.realm, c.origin, o.policy, o.allow, o.expires_at,"
     "   c.realm, p.methods, p.headers, p.expose_headers, p.credentials, p.insecure, p.max_age"
     " FROM c"
     " LEFT JOIN LATERAL (SELECT pg_current_snapshot()::text AS snapshot, pg_is_in_recovery() AS in_recovery,"
-    "     (SELECT token FROM cors.token) AS token, pruned_xid::text AS pruned, home, schema_version,"
-    "     (SELECT count(*)::int FROM pg_listening_channels() l WHERE l = '" CHANNEL "') AS listening"
+    "     (SELECT token FROM cors.token) AS token, " GROUND " AS ground,"
+    "     pruned_xid::text AS pruned, home, schema_version,"
+    "     EXISTS (SELECT FROM pg_listening_channels() l WHERE l = '" CHANNEL "') AS listening"
     "   FROM cors.meta LIMIT 1) h ON c.kind IS NULL"
     " LEFT JOIN LATERAL (SELECT * FROM cors.origins o WHERE o.realm = c.realm AND o.origin = c.origin LIMIT 1) o"
     "   ON c.kind = 'o'"
     " LEFT JOIN LATERAL (SELECT * FROM cors.policies p WHERE p.name = c.realm LIMIT 1) p ON c.kind = 'p'";
-enum { DELTA_SNAPSHOT, DELTA_IN_RECOVERY, DELTA_TOKEN, DELTA_PRUNED, DELTA_HOME, DELTA_VERSION, DELTA_LISTENING,
-	DELTA_KIND, DELTA_ROW, DELTA_POLICY = DELTA_ROW + SINK_ROW_COLUMNS,
+enum { DELTA_SNAPSHOT, DELTA_IN_RECOVERY, DELTA_TOKEN, DELTA_GROUND, DELTA_PRUNED, DELTA_HOME, DELTA_VERSION,
+	DELTA_LISTENING, DELTA_KIND, DELTA_ROW, DELTA_POLICY = DELTA_ROW + SINK_ROW_COLUMNS,
 	DELTA_COLUMNS = DELTA_POLICY + SINK_POLICY_COLUMNS };
+
+/*
+ * What a wake-up waits for: the origins changed since $2, without the rest of
+ * the delta, which costs the server twice as much as all of this.
+ */
+static const char glance_sql[] =
+    "SELECT (SELECT pg_current_snapshot()::text), " GROUND ", c.kind::text,"
+    "   c.realm, c.origin, o.policy, o.allow, o.expires_at"
+    " FROM cors.changes c"
+    " LEFT JOIN LATERAL (SELECT * FROM cors.origins o WHERE o.realm = c.realm AND o.origin = c.origin LIMIT 1) o ON true"
+    " WHERE xid >= $1::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())"
+    "   AND NOT pg_visible_in_snapshot(xid, $2::pg_snapshot)"
+    " LIMIT 100001";
+enum { GLANCE_SNAPSHOT, GLANCE_GROUND, GLANCE_KIND, GLANCE_ROW, GLANCE_COLUMNS = GLANCE_ROW + SINK_ROW_COLUMNS };
+
+static void
+forget_ground(struct feed *f)
+{
+	free(f->ground);
+	f->ground = NULL;
+}
 
 static void
 session_over(struct feed *f)
@@ -252,6 +287,7 @@ session_over(struct feed *f)
 	sink_load_abort(f->sink);
 	wire_copy_fini(&f->copy);
 	position_fini(&f->next);
+	forget_ground(f);
 	f->is_ready = f->is_listening = false;
 	f->in_load = f->in_audit = f->in_poll = f->is_outdated = false;
 	writer_set(f->w, STATUS_connected, 0);
@@ -405,15 +441,24 @@ first_check_done(void *arg, const PGresult *r)
 	if (f->is_pooled)
 		f->is_ready = true;
 	else
-		pg_prepare(f->pg, prepare_done, DELTA, delta_sql);
+		pg_prepare(f->pg, delta_prepared, DELTA, delta_sql);
 }
 
 static void
-prepare_done(void *arg, const PGresult *r)
+delta_prepared(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
 	if (expect(f, r, PGRES_COMMAND_OK, "prepare the delta"))
+		pg_prepare(f->pg, glance_prepared, GLANCE, glance_sql);
+}
+
+static void
+glance_prepared(void *arg, const PGresult *r)
+{
+	struct feed *f = arg;
+
+	if (expect(f, r, PGRES_COMMAND_OK, "prepare the glance"))
 		f->is_ready = true;
 }
 
@@ -505,17 +550,24 @@ held_array(const struct feed *f, bool origins)
 }
 
 static void
+begin_poll(struct feed *f, char *xmin, size_t cap)
+{
+	snprintf(xmin, cap, "%" PRIu64, f->at.xmin);
+	f->asked++;
+	f->in_poll = true;
+	f->is_outdated = false;
+	f->polled_at = f->now;
+}
+
+static void
 ask_delta(struct feed *f, pg_done *done)
 {
 	char xmin[24], *realms = held_array(f, false), *origins = held_array(f, true);
 	const char *values[] = { xmin, f->at.snapshot, f->at.in_recovery ? "t" : "f", realms, origins };
 
-	snprintf(xmin, sizeof xmin, "%" PRIu64, f->at.xmin);
-	f->asked++;
-	f->in_poll = true;
-	f->is_outdated = false;
+	begin_poll(f, xmin, sizeof xmin);
 	f->asks_for_held = keyset_count(sink_holds(f->sink)) > 0;
-	f->polled_at = f->now;
+	f->delta_at = f->now;
 	f->asked_at = clock_ms(CLOCK_REALTIME);
 	if (f->is_pooled)
 		pg_ask_params(f->pg, done, delta_sql, 5, values);
@@ -614,6 +666,8 @@ use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
 	position_fini(&f->at);
 	f->at = *next;
 	*next = (struct position){ 0 };
+	forget_ground(f);
+	f->ground = span_dup(column(r, head, DELTA_GROUND));
 	writer_set(f->w, STATUS_fresh_at, f->asked_at);
 	return DELTA_APPLIED;
 }
@@ -652,10 +706,10 @@ take_delta(struct feed *f, const PGresult *r)
 static void
 check_listening(struct feed *f, const PGresult *r)
 {
-	int32_t channels = 0;
+	bool is_there = false;
 
-	wire_int4(column(r, head_of(r), DELTA_LISTENING), &channels);
-	if (!f->is_listening || channels > 0)
+	wire_bool(column(r, head_of(r), DELTA_LISTENING), &is_there);
+	if (!f->is_listening || is_there)
 		return;
 	f->is_listening = false;
 	writer_set(f->w, STATUS_listening, 0);
@@ -692,10 +746,97 @@ poll_done(void *arg, const PGresult *r)
 		f->poll_due = f->now + f->config->sync_poll_ms;
 }
 
+/* ---- glances ---- */
+
+/*
+ * A wake-up is answered by less than a delta, so that a change is visible
+ * sooner. What it finds is used only where it is true whatever else a delta
+ * would say: on unchanged ground, single origins under policies that the table
+ * has. It proves nothing more: whether the table is equal to the database is
+ * for the delta that follows within milliseconds.
+ */
+static bool
+can_glance(const struct feed *f)
+{
+	return f->is_woken && f->is_listening && !f->is_pooled && f->ground != NULL && !f->at.in_recovery &&
+	    keyset_count(sink_holds(f->sink)) == 0 && f->now - f->delta_at < f->config->sync_poll_ms;
+}
+
+/* 0: all of it is collected. */
+static int
+collect_glance(struct feed *f, const PGresult *r)
+{
+	struct span c[GLANCE_COLUMNS];
+	int error = sink_delta_begin(f->sink, (size_t)PQntuples(r), f->asked);
+
+	for (int i = 0; error == 0 && i < PQntuples(r); i++) {
+		columns(c, GLANCE_COLUMNS, r, i, 0);
+		if (c[GLANCE_GROUND].at == NULL || c[GLANCE_GROUND].len != strlen(f->ground) ||
+		    memcmp(c[GLANCE_GROUND].at, f->ground, c[GLANCE_GROUND].len) != 0 ||
+		    c[GLANCE_KIND].len != 1 || *c[GLANCE_KIND].at != 'o')
+			return -EAGAIN;
+		error = sink_delta_row(f->sink, &c[GLANCE_ROW]);
+	}
+	return error;
+}
+
+/* False: it takes a delta. */
+static bool
+use_glance(struct feed *f, const PGresult *r)
+{
+	struct span token = { f->at.token, strlen(f->at.token) };
+	struct position next;
+
+	if (f->is_outdated || f->ground == NULL || PQnfields(r) != GLANCE_COLUMNS || PQntuples(r) > MOST_CHANGES)
+		return false;
+	if (PQntuples(r) == 0)
+		return true;
+	if (collect_glance(f, r) != 0 || !sink_delta_stands_alone(f->sink) ||
+	    !position_init(&next, column(r, 0, GLANCE_SNAPSHOT), token, false))
+		return false;
+	if (sink_delta_apply(f->sink, false) != 0) {
+		position_fini(&next);
+		return false;
+	}
+	position_fini(&f->at);
+	f->at = next;
+	return true;
+}
+
+static void
+glance_done(void *arg, const PGresult *r)
+{
+	struct feed *f = arg;
+
+	f->in_poll = false;
+	if (!expect(f, r, PGRES_TUPLES_OK, "look at the change log"))
+		return;
+	writer_add(f->w, STATUS_polls, 1);
+	if (use_glance(f, r)) {
+		schedule_poll(f, PQntuples(r) > 0);
+	} else {
+		forget_ground(f);
+		f->poll_due = 0;
+	}
+}
+
+static void
+ask_glance(struct feed *f)
+{
+	char xmin[24];
+	const char *values[] = { xmin, f->at.snapshot };
+
+	begin_poll(f, xmin, sizeof xmin);
+	pg_ask_prepared(f->pg, glance_done, GLANCE, 2, values);
+}
+
 static void
 start_poll(struct feed *f)
 {
-	ask_delta(f, poll_done);
+	if (can_glance(f))
+		ask_glance(f);
+	else
+		ask_delta(f, poll_done);
 }
 
 /* ---- COPY, for loads and audits ---- */
@@ -865,6 +1006,7 @@ finish_load(struct feed *f)
 	position_fini(&f->at);
 	f->at = f->next;
 	f->next = (struct position){ 0 };
+	forget_ground(f);
 	f->poll_due = 0;
 	writer_set(f->w, STATUS_fresh_at, f->asked_at);
 	writer_add(f->w, STATUS_snapshots, 1);

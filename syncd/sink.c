@@ -591,6 +591,21 @@ stands_alone(const struct change *c, const struct keyset *policies)
 	    rule.form == RULE_EXACT && keyset_get(policies, no_realm, c->row.policy) == NULL;
 }
 
+bool
+sink_delta_stands_alone(const struct sink *s)
+{
+	const struct delta *d = &s->delta;
+	struct rule rule;
+	struct row row;
+
+	for (size_t i = 0; i < d->nchanges; i++) {
+		row = d->changes[i].row;
+		if (d->changes[i].gone || parse_row(s->policies, &row, &rule) != NULL || rule.form != RULE_EXACT)
+			return false;
+	}
+	return d->nlists == 0 && d->nrefused == 0;
+}
+
 /*
  * A part of what some transactions changed: no row may meet a policy that it never had, and no
  * wide row an origin that another one refused or will refuse. So what stands alone is put, all else

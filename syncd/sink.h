@@ -61,6 +61,9 @@ int	 sink_delta_apply(struct sink *s, bool is_partial);
 /* A policy that was refused is good again: the rows under it need a whole load. */
 bool	 sink_wants_load(const struct sink *s);
 
+/* So far, each row puts one origin alone under a policy that is in the table: true whatever else changed. */
+bool	 sink_delta_stands_alone(const struct sink *s);
+
 /*
  * Compares the table in force with all policies and rows of one snapshot, to
  * which the table was brought before. end returns how many differ.

@@ -371,6 +371,41 @@ class Following(Case):
 			old("COMMIT")
 			self.assert_equal(d)
 
+	def test_one_origin_is_there_before_the_delta(self):
+		d = self.syncd(sync__poll_ms=60000)
+		with self.no_delta(d):
+			fresh = d.status()["fresh_at"]
+			self.insert(B)
+			eventually("the origin, from a glance", lambda: d.has(B))
+			self.assertEqual(d.status()["fresh_at"], fresh, "a glance does not know that all is equal")
+		eventually("a delta", lambda: d.is_fresh(fresh))
+		self.assert_same(d.rows(), database_rows(self.sql))
+
+	def test_what_depends_on_other_rows_waits_for_the_delta(self):
+		d = self.syncd(sync__poll_ms=60000)
+		for change in ("INSERT INTO cors.origins (origin) VALUES ('https://*.x.example')", "DELETE FROM cors.origins"):
+			before = d.rows()
+			with self.no_delta(d):
+				self.sql(change)
+				eventually("the delta waits", lambda: self.sql(
+				    f"SELECT wait_event_type FROM pg_stat_activity WHERE pid = {self.backend()}") == [["Lock"]])
+				self.assert_same(d.rows(), before)
+			eventually("the change", lambda: d.rows() == database_rows(self.sql))
+
+	@contextlib.contextmanager
+	def no_delta(self, syncd):
+		"""Once all polls are over: policies are locked, which a delta reads and a glance does not."""
+		polls = -1
+		while polls != (polls := syncd.status()["polls"]):
+			time.sleep(0.8)		# the last poll after a wake-up comes 0.6 s after the one before
+		lock = self.session()
+		lock("BEGIN")
+		lock("LOCK TABLE cors.policies IN ACCESS EXCLUSIVE MODE")
+		self.sql("SET session_replication_role = replica")	# no foreign key to look at
+		yield
+		self.sql("RESET session_replication_role")
+		lock("COMMIT")
+
 	def test_truncate(self):
 		d = self.syncd()
 		self.sql("BEGIN")
