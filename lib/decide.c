@@ -145,20 +145,22 @@ check_method(const struct request *q, const struct policy *p)
 static bool
 header_is_allowed(struct span name, void *arg)
 {
-	return policy_allows_header(arg, name);
+	struct decision *d = arg;
+
+	d->asks_for_headers = true;
+	return policy_allows_header(d->policy, name);
 }
 
 static enum reason
 check_preflight(const struct request *q, struct decision *d)
 {
-	struct policy policy = *d->policy;	/* acrh_each() takes no const */
 	enum reason reason = check_method(q, d->policy);
 
 	if (reason != REASON_ALLOWED) {
 		d->culprit = q->acrm;
 		return reason;
 	}
-	return acrh_each(q, header_is_allowed, &policy, &d->culprit);
+	return acrh_each(q, header_is_allowed, d, &d->culprit);
 }
 
 /*

@@ -113,6 +113,7 @@ struct decision {
 	enum request_class	 class;
 	enum reason		 reason;
 	bool			 allow;		/* false for non-CORS requests too */
+	bool			 asks_for_headers;	/* an allowed preflight names at least one */
 	enum echo		 echo;
 	enum vary		 vary;
 	const struct policy	*policy;	/* of the row that matched, also when it refused method or header */

@@ -128,36 +128,18 @@ put_echo_line(char *start, struct span name, const struct request *q)
 	return p;
 }
 
-static bool
-is_any_name(struct span name, void *arg)
-{
-	(void)name;
-	*(bool *)arg = true;
-	return false;
-}
-
-/* Access-Control-Request-Headers has at least one name. */
-static bool
-asks_for_headers(const struct request *q)
-{
-	bool asks = false;
-	struct span culprit;
-
-	acrh_each(q, is_any_name, &asks, &culprit);
-	return asks;
-}
-
 static char *
-put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q,
-    const struct policy *policy)
+put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q, const struct decision *d)
 {
+	const struct policy *policy = d->policy;
+
 	if (policy->any_method)
 		p = put_line(p, names[FIELD_ALLOW_METHODS], q->acrm);
 	else
 		p = put_list_line(p, names[FIELD_ALLOW_METHODS], policy->methods);
 	if (policy->any_header)
 		p = put_echo_line(p, names[FIELD_ALLOW_HEADERS], q);
-	else if (asks_for_headers(q))
+	else if (d->asks_for_headers)
 		p = put_list_line(p, names[FIELD_ALLOW_HEADERS], policy->headers);
 	return put_max_age_line(p, names[FIELD_MAX_AGE], policy->max_age);
 }
@@ -176,7 +158,7 @@ headers_write(char *buf, size_t cap, enum headers_form form, const struct reques
 		if (d->echo == ECHO_ORIGIN && d->policy->credentials)
 			p = put_line(p, names[FIELD_ALLOW_CREDENTIALS], yes);
 		if (d->class == REQUEST_PREFLIGHT)
-			p = put_preflight(p, names, q, d->policy);
+			p = put_preflight(p, names, q, d);
 		else
 			p = put_list_line(p, names[FIELD_EXPOSE_HEADERS], d->policy->expose);
 	}
