@@ -43,12 +43,12 @@ struct request {
 	struct span	 method;
 	struct span	 origin;
 	struct span	 acrm;			/* Access-Control-Request-Method */
-	struct span	 acrh[ACRH_MAX_LINES];	/* Access-Control-Request-Headers, a line each */
 	unsigned	 nrealm;
 	unsigned	 nmethod;
 	unsigned	 norigin;
 	unsigned	 nacrm;
 	unsigned	 nacrh;			/* may exceed ACRH_MAX_LINES: then too long */
+	struct span	 acrh[ACRH_MAX_LINES];	/* Access-Control-Request-Headers, a line each; nacrh of them */
 };
 
 enum request_class {

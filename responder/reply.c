@@ -20,8 +20,8 @@ now_s(void)
 	return now.tv_sec;
 }
 
-/* status: whole lines; tail: what ends the header block. */
-static struct span
+/* status: whole lines; tail: what ends the header block. Inline: their lengths are constants then. */
+static inline struct span
 reply_finish(struct replier *rp, const char *status, size_t headers_len, const char *tail)
 {
 	size_t status_len = strlen(status), tail_len = strlen(tail);

@@ -86,16 +86,17 @@ void
 facts_read(struct facts *f, char *const *envp)
 {
 	const char *equals;
-	struct span v;
+	enum parameter p;
 
-	memset(f, 0, sizeof *f);
+	memset(f, 0, offsetof(struct facts, cors.acrh));
 	f->cors.realm.at = "";
 	for (; *envp != NULL; envp++) {
 		equals = strchr(*envp, '=');
 		if (equals == NULL || equals[1] == '\0')
 			continue;
-		v = (struct span){ equals + 1, strlen(equals + 1) };
-		keep_parameter(f, parameter_find(*envp, (size_t)(equals - *envp)), v);
+		p = parameter_find(*envp, (size_t)(equals - *envp));
+		if (p != FOREIGN)
+			keep_parameter(f, p, (struct span){ equals + 1, strlen(equals + 1) });
 	}
 }
 

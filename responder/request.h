@@ -14,7 +14,6 @@
 #include "decide.h"
 
 struct facts {
-	struct request	 cors;
 	struct span	 page;		/* CORS_PAGE */
 	struct span	 query;		/* QUERY_STRING, of interest to pages only */
 	struct span	 host;		/* HTTP_HOST */
@@ -23,6 +22,7 @@ struct facts {
 	unsigned	 npage, nquery, nhost, nscheme, nhttps;
 	bool		 enforce;	/* CORS_ENFORCE=1 */
 	bool		 debug;		/* CORS_DEBUG=1 */
+	struct request	 cors;		/* last, as its lines of headers are: facts_read() leaves the unused alone */
 };
 
 /* envp: "NAME=VALUE" strings, NULL behind the last one. */
