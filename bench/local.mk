@@ -1,6 +1,6 @@
 # bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
 bench_programs = bench/lookup bench/storm bench/sync \
-	bench/fcgi_load bench/empty_classic bench/empty_epoll bench/allocations.so
+	bench/fcgi_load bench/bare bench/empty_classic bench/empty_epoll bench/allocations.so
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
 EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/report.py bench/smoke \
@@ -44,6 +44,7 @@ bench_storm_LDADD = lib/libcorscache.a -lm
 
 bench_fcgi_load_SOURCES = $(bench_workload) bench/constant.h bench/fcgi_load.c
 bench_fcgi_load_LDADD = lib/libcorscache.a -lm
+bench_bare_SOURCES = bench/constant.h bench/bare.c
 bench_empty_classic_SOURCES = bench/constant.h bench/empty_classic.c
 bench_empty_classic_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
 bench_empty_classic_LDADD = $(FCGI_LIBS)

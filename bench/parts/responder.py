@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""responder -- FastCGI over a unix socket: corscache-responder against two programs that answer a constant.
+"""responder -- FastCGI over a unix socket: corscache-responder against programs that answer a constant.
 
 Empty classic: libfcgi's threads in FCGX_Accept_r; a kept connection holds its
 thread, so others wait for ever ("served 1 of 16"). Empty epoll: our own
-serve.c; what ours costs beyond it is the decision. The load comes from one
-thread on the first CPU; on short connections it costs about as much as the
-server, so requests per second of the server's own CPU time tell more than
-requests per second. A server of one thread runs on the last CPU, and its
-client spins: else a faster server is cheaper for its busier client, which
-it need not wake.
+serve.c; what ours costs beyond it is the decision. Bare: a read and a write of
+the same bytes, without FastCGI; nothing can be much cheaper, and where it is
+hardly cheaper than empty classic (one kept connection), nothing can be twice
+as fast.
+
+The load is one thread on the first CPU, and costs as much as the server. A
+server of one thread has the last CPU for itself, and its client spins: else a
+faster server would be cheaper for its busier client, which it need not wake.
+With two threads on two CPUs, requests/s tell as much of the load as of the
+server: there the server's CPU time tells, and the row "with the load's" what
+requests/s can show of it.
 """
 
 import contextlib
@@ -24,9 +29,10 @@ import time
 
 order = 20
 
-PEERS = {"classic": "empty classic", "epoll": "empty epoll"}
-TARGETS = {"classic": 2.0, "epoll": 0.9}
-ORIGINS = 100000
+PEERS = {"classic": "empty classic", "epoll": "empty epoll", "bare": "bare"}
+TARGETS = {"classic": 2.0, "epoll": 0.9}	# of requests/s
+MANY, FEW = 100000, 100				# origins
+POINTS = 1, 16, 256				# connections that have rows; the plots have more
 CPUS = sorted(os.sched_getaffinity(0))
 
 
@@ -54,10 +60,11 @@ class NotStarted(RuntimeError):
 
 
 class Server:
-	"""One of the three programs, on a socket of its own."""
+	"""One of the four programs, on a socket of its own. table: (directory, origins)."""
 
 	def __init__(self, ctx, name, table, threads, preload=None):
 		self.ctx, self.name, self.directory = ctx, name, pathlib.Path(ctx.directory())
+		table, self.origins = table
 		self.socket = str(self.directory / "s")
 		self.is_alone = threads == 1 and len(CPUS) > 1
 		empty = self.directory / "empty.conf"
@@ -67,6 +74,7 @@ class Server:
 			    "--threads", threads],
 			"classic": [ctx.build / "bench/empty_classic", self.socket, threads],
 			"epoll": [ctx.build / "bench/empty_epoll", self.socket, threads, table],
+			"bare": [ctx.build / "bench/bare", self.socket, threads],
 		}[name]
 		with on_cpus(CPUS[-1:] if self.is_alone else CPUS), open(self.directory / "log", "w") as log:
 			self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -85,12 +93,13 @@ class Server:
 		"""fcgi_load's figures."""
 		flags = ["--kept"] * kept + ["--constant"] * (self.name != "ours") + ["--spin"] * self.is_alone
 		with on_cpus(CPUS[:1]):
-			line, = self.ctx.run("fcgi_load", f"--socket={self.socket}", f"--pid={self.process.pid}", f"--origins={ORIGINS}",
+			line, = self.ctx.run("fcgi_load", f"--socket={self.socket}", f"--pid={self.process.pid}", f"--origins={self.origins}",
 			    f"--connections={connections}", *flags, *(f"--{k.replace('_', '-')}={v}" for k, v in options.items()), timeout=120)
 		if line["wrong"]:
 			raise RuntimeError(f"{self.name}: {line['wrong']} wrong answers of {line['requests']}")
-		line.update(server=self.name, cpu_s=line["user_s"] + line["system_s"],
-		    switches=line["voluntary_switches"] + line["involuntary_switches"])
+		per = lambda amount: amount / max(line["requests"], 1)
+		line.update(server=self.name, cpu_us=per(1e6 * line["cpu_s"]), both_us=per(1e6 * (line["cpu_s"] + line["own_cpu_s"])),
+		    switches=per(line["voluntary_switches"] + line["involuntary_switches"]))
 		return line
 
 	def stop(self):
@@ -117,27 +126,46 @@ def shape(kept):
 	return "kept" if kept else "short"
 
 
-def per_cpu_second(lines):
-	return [line["requests"] / max(line["cpu_s"], 0.01) for line in lines]	# of a clock that ticks every 10 ms
+def load_in_turn(ctx, started, kept, connections):
+	options = {"seconds": ctx.pick(0.4, 0.3, 0.05), "warm_up": ctx.pick(0.1, 0.05, 0.02)}
+	return ctx.interleave(ctx.pick(7, 3, 1), **{name: lambda s=s: s.load(connections, kept, **options) for name, s in started.items()})
+
+
+def rows(ctx, what, connections, lines):
+	"""The rows for one shape of load. The limit has a row where all connections were served."""
+	of = lambda name, field: [line[field] for line in lines[name]]
+	compare = lambda what, unit, field, peer, **target: ctx.row(what, unit, of("ours", field), text[peer], of(peer, field), **target)
+	served = {name: min(of(name, "served")) for name in lines}
+	text = {peer: PEERS[peer] + f", served {served[peer]} of {connections}" * (served[peer] < connections) for peer in lines if peer in PEERS}
+	for peer in (peer for peer in TARGETS if peer in text):
+		compare(what, "requests/s", "requests_per_s", peer, at_least=TARGETS[peer])
+	for peer in text:
+		if peer in TARGETS or served[peer] == connections:
+			compare(f"{what}: CPU", "us/request", "cpu_us", peer)
+	if "classic" in text:
+		compare(f"{what}: switches", "/request", "switches", "classic")
 
 
 def speed(ctx, started, threads, kept, connections):
-	"""The rows for one shape of load; the median requests/s of each."""
-	options = {"seconds": ctx.pick(1, 0.5, 0.05), "warm_up": ctx.pick(0.2, 0.1, 0.02)}
-	lines = ctx.interleave(ctx.pick(7, 5, 1), **{name: lambda s=s: s.load(connections, kept, **options) for name, s in started.items()})
+	"""Rows at some points; the median requests/s of each program at all."""
 	what = f"{shape(kept)}, {connections} connection{'s'[:connections > 1]}, {threads} thread{'s'[:threads > 1]}"
-	of = lambda name, field: [line[field] for line in lines[name]]
-	for peer, text in PEERS.items():
-		served = min(of(peer, "served"))
-		text += f", served {served} of {connections}" if served < connections else ""
-		ctx.row(what, "requests/s", of("ours", "requests_per_s"), text, of(peer, "requests_per_s"), at_least=TARGETS[peer])
-		ctx.row(what, "requests/CPU s", per_cpu_second(lines["ours"]), text, per_cpu_second(lines[peer]))
-	for field, name in (("p50_us", "p50"), ("p99_us", "p99")):
-		ctx.row(f"{what}: {name}", "us", of("ours", field), PEERS["epoll"], of("epoll", field))
-	switches = lambda name: [line["switches"] / line["requests"] for line in lines[name]]
-	ctx.row(f"{what}: switches", "/request", switches("ours"), PEERS["epoll"], switches("epoll"))
-	ctx.row(f"{what}: CPU", "us/request", [1e6 / x for x in per_cpu_second(lines["ours"])])
-	return {name: statistics.median(of(name, "requests_per_s")) for name in started}
+	ctx.say(what)
+	lines = load_in_turn(ctx, started, kept, connections)
+	if connections in POINTS:
+		rows(ctx, what, connections, lines)
+		if threads > 1:
+			both = lambda name: [line["both_us"] for line in lines[name]]
+			ctx.row(f"{what}: CPU with the load's", "us/request", both("ours"), PEERS["classic"], both("classic"))
+	return {name: statistics.median(line["requests_per_s"] for line in lines[name]) for name in started}
+
+
+def few_origins(ctx):
+	"""What of the decision is memory: among few origins every look-up finds its lines in the cache."""
+	with servers(ctx, ("ours", "epoll"), fill(ctx, FEW), 1) as started:
+		for kept in (False, True):
+			what = f"{shape(kept)}, 16 connections, 1 thread, {FEW} origins"
+			ctx.say(what)
+			rows(ctx, what, 16, load_in_turn(ctx, started, kept, 16))
 
 
 # ---- what a request costs in calls ----
@@ -197,7 +225,7 @@ def own(ours, empty):
 
 def allocations(ctx, table, requests):
 	counted = {}
-	for name in ("ours", *PEERS):
+	for name in ("ours", "epoll"):
 		counter = pathlib.Path(ctx.directory()) / "allocations"
 		counter.write_bytes(bytes(8))
 		preload = {"LD_PRELOAD": str(ctx.build / "bench/allocations.so"), "BENCH_ALLOCATIONS": str(counter)}
@@ -216,21 +244,26 @@ def allocations(ctx, table, requests):
 		ctx.row(f"{shape(kept)}: allocations of our own", "/request", [own(ours, empty)], at_most=0)
 
 
-def measure(ctx):
+def fill(ctx, origins):
 	table = ctx.directory()
-	ctx.run("fcgi_load", f"--fill={table}", f"--origins={ORIGINS}")
+	ctx.run("fcgi_load", f"--fill={table}", f"--origins={origins}")
+	return table, origins
+
+
+def measure(ctx):
+	table = fill(ctx, MANY)
 	points = {}
 	for threads in ctx.pick((1, 2), (1, 2), (2,)):
 		with servers(ctx, ("ours", *PEERS), table, threads) as started:
 			for kept in (False, True):
-				for connections in ctx.pick((1, 2, 4, 16, 64, 256), (1, 16, 256), (4,)):
-					ctx.say(f"{shape(kept)}, {connections} connections, {threads} threads")
+				for connections in ctx.pick((1, 2, 4, 16, 64, 256), (1, 16), (16,)):
 					points[kept, threads, connections] = speed(ctx, started, threads, kept, connections)
+	few_origins(ctx)
 	syscalls(ctx, table, ctx.pick(5000, 2000, 200))
 	allocations(ctx, table, ctx.pick(20000, 5000, 200))
 	for kept in (False, True):
 		curves = {f"{'corscache' if name == 'ours' else PEERS[name]}, {n} thread{'s'[:n > 1]}":
 		    [(c, y[name]) for (k, t, c), y in points.items() if (k, t) == (kept, n)]
-		    for n in (1, 2) for name in ("ours", *PEERS)}
+		    for n in (1, 2) for name in ("ours", *TARGETS)}
 		ctx.plot(f"responder-{shape(kept)}", f"FastCGI, {shape(kept)} connections", "connections", "requests/s",
 		    {legend: curve for legend, curve in curves.items() if curve}, "x")
