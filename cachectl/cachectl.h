@@ -60,6 +60,7 @@ int	 cmd_metrics(const struct call *);
 int	 cmd_invalidate(const struct call *);
 int	 cmd_resync(const struct call *);
 int	 cmd_verify(const struct call *);
+int	 cmd_lint(const struct call *);
 int	 cmd_load(const struct call *);
 int	 cmd_config(const struct call *);
 int	 cmd_completion(const struct call *);

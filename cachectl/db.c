@@ -21,18 +21,20 @@ struct db {
 	char	 error[512];
 };
 
-/* One line. */
+/* One line of printable ASCII. */
 static void
 copy_message(char *to, size_t cap, const char *message)
 {
-	size_t len = strlen(message), i;
+	size_t len = 0;
 
-	while (len > 0 && message[len - 1] == '\n')
+	for (; *message != '\0' && len + 1 < cap; message++) {
+		if (*message > 0x20 && *message < 0x7f)
+			to[len++] = *message;
+		else if (len > 0 && to[len - 1] != ' ')
+			to[len++] = ' ';
+	}
+	while (len > 0 && to[len - 1] == ' ')
 		len--;
-	if (len >= cap)
-		len = cap - 1;
-	for (i = 0; i < len; i++)
-		to[i] = (unsigned char)message[i] < 0x20 || (unsigned char)message[i] >= 0x7f ? ' ' : message[i];
 	to[len] = '\0';
 }
 

@@ -4,11 +4,14 @@ cachectl_cachectl_SOURCES = cachectl/cachectl.h cachectl/main.c cachectl/command
 	cachectl/output.c cachectl/output.h cachectl/input.c cachectl/input.h cachectl/input_text.c \
 	cachectl/rows.c cachectl/rows.h cachectl/db.c cachectl/db.h \
 	cachectl/policies.c cachectl/policies.h cachectl/daemon.c cachectl/daemon.h \
-	cachectl/cmd_check.c cachectl/cmd_completion.c cachectl/cmd_config.c cachectl/cmd_dump.c cachectl/cmd_invalidate.c cachectl/cmd_list.c \
+	cachectl/cmd_check.c cachectl/cmd_completion.c cachectl/cmd_config.c cachectl/cmd_dump.c \
+	cachectl/cmd_invalidate.c cachectl/cmd_list.c \
 	cachectl/cmd_load.c cachectl/cmd_resync.c cachectl/cmd_show.c cachectl/cmd_stats.c \
 	cachectl/cmd_status.c cachectl/cmd_verify.c
 cachectl_cachectl_SOURCES += cachectl/cmd_metrics.c cachectl/cmd_refusals.c cachectl/cmd_top.c \
 	cachectl/screen.c cachectl/screen.h cachectl/watch.c cachectl/watch.h
+cachectl_cachectl_SOURCES += cachectl/cmd_lint.c cachectl/lint.def cachectl/finding.c cachectl/finding.h \
+	cachectl/wide.c cachectl/wide.h
 cachectl_cachectl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PQ_CFLAGS)
 cachectl_cachectl_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(JANSSON_LIBS) $(PQ_LIBS) $(PSL_LIBS)
 

@@ -37,6 +37,12 @@ output_open(bool quiet, bool colours, bool plain)
 		exit(EXIT_FAILED);
 }
 
+bool
+output_is_plain(void)
+{
+	return is_plain;
+}
+
 int
 output_close(void)
 {

@@ -24,6 +24,7 @@ enum colour { COLOUR_GOOD, COLOUR_BAD, COLOUR_WARN, COLOUR_DIM, COLOUR_BOLD, COL
 
 /* quiet: stdout goes nowhere. plain: no colours, cells end with a tab, numbers have no commas. */
 void	 output_open(bool quiet, bool colours, bool plain);
+bool	 output_is_plain(void);
 /* Everything is written: 0, or -errno (a full disk). */
 int	 output_close(void);
 

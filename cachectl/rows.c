@@ -23,6 +23,18 @@ open_table(const struct call *call, struct reader **r, int also_fine)
 	return EXIT_FAILED;
 }
 
+bool
+rows_try(const struct call *call, struct reader **r)
+{
+	if (reader_open(r, call->config->table_path) != 0) {
+		*r = NULL;
+		return false;
+	}
+	if (reader_refresh(*r) != 0)
+		reader_close(r);
+	return *r != NULL;
+}
+
 int
 rows_open(const struct call *call, struct reader **r)
 {

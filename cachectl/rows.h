@@ -14,6 +14,9 @@
 int	 rows_attach(const struct call *call, struct reader **r);
 int	 rows_open(const struct call *call, struct reader **r);
 
+/* Like rows_open(), without a complaint: false, and *r is NULL. */
+bool	 rows_try(const struct call *call, struct reader **r);
+
 /* EXIT_MISUSED where the bytes are no origin or pattern, no realm. */
 int	 rows_rule(const char *text, struct rule *rule);
 int	 rows_realm(const char *text, struct span *realm);

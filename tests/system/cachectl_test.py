@@ -549,6 +549,11 @@ class Words(Case):
 		said = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
 		self.assertEqual(said, [])
 
+	def test_the_manual_has_every_finding(self):
+		page = (SOURCE / "doc/man/cachectl.1").read_text()
+		rows = re.findall(r'^FINDING\(\w+,\s*"([\w-]+)",\s*(\w+),', (SOURCE / "cachectl/lint.def").read_text(), re.MULTILINE)
+		self.assertEqual(re.findall(r"(?m)^\.It Cm ([\w-]+) Pq (\w+)$", page), [(token, severity.lower()) for token, severity in rows])
+
 	def test_the_manual_has_every_command_and_option(self):
 		page = (SOURCE / "doc/man/cachectl.1").read_text()
 		for name in re.findall(r"^  ([a-z]+) ", self.run_("help").out, re.MULTILINE):

@@ -46,3 +46,7 @@ EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py
 TESTS += tests/system/page_test.py
 EXTRA_DIST += tests/system/page_test.py tests/system/chromium.py
 MOSTLYCLEANFILES += tests/system/page-*.png
+
+# cachectl lint; LINT_ROWS=1000000 for a long look
+TESTS += tests/system/cachectl_lint_test.py
+EXTRA_DIST += tests/system/cachectl_lint_test.py
