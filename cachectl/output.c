@@ -305,10 +305,25 @@ object_append_object(struct object *o, const char *name)
 	return one;
 }
 
+/* JSON lets DEL stand as it is; a terminal is not given it. It occurs in strings only. */
+static int
+put_json(const char *text, size_t len, void *arg)
+{
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < len; i++)
+		if (text[i] == 0x7f)
+			fputs("\\u007f", stdout);
+		else
+			putchar(text[i]);
+	return 0;
+}
+
 void
 object_print(struct object *o)
 {
-	if (json_dumpf(&o->json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) != 0)
+	if (json_dump_callback(&o->json, put_json, NULL, JSON_COMPACT | JSON_ENSURE_ASCII) != 0)
 		must(NULL);
 	putchar('\n');
 	json_decref(&o->json);

@@ -151,10 +151,11 @@ screen_line(enum colour colour, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Erased first: a line as wide as the terminal leaves the cursor on its last letter. */
+/* Erased first: behind a line as wide as the terminal, the cursor stands on its last letter. */
 void
 screen_draw(void)
 {
+	bool is_full = screen_left() == 0;
 	unsigned i;
 
 	fputs("\033[H", stdout);
@@ -162,7 +163,7 @@ screen_draw(void)
 		fputs(i > 0 ? "\r\n\033[K" : "\033[K", stdout);
 		paint(lines[i].colour, "%s", lines[i].text);
 	}
-	fputs("\033[J", stdout);
+	fputs(is_full ? "" : "\r\n\033[J", stdout);
 	fflush(stdout);
 	used = 0;
 }

@@ -168,6 +168,13 @@ count_owners(int fd)
 	return owners;
 }
 
+/* No thread counts to 2^63: such a cell was scribbled over, or set below zero, and must not be believed. */
+static uint64_t
+believable(uint64_t value)
+{
+	return value <= INT64_MAX ? value : 0;
+}
+
 static void
 add_slabs(const void *map, struct counters_sum *sum)
 {
@@ -178,7 +185,7 @@ add_slabs(const void *map, struct counters_sum *sum)
 	for (slot = 0; slot < SLOTS; slot++) {
 		cell = (const _Atomic uint64_t *)&slabs[slot].c;
 		for (i = 0; i < sizeof sum->cell / sizeof sum->cell[0]; i++)
-			sum->cell[i] += atomic_load_explicit(&cell[i], memory_order_relaxed);
+			sum->cell[i] += believable(atomic_load_explicit(&cell[i], memory_order_relaxed));
 	}
 }
 
