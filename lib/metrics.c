@@ -153,6 +153,19 @@ write_sync_cell(FILE *out, const char *name, const char *kind, const char *unit,
 	fprintf(out, "corscache_%s %.3f\n", full, (double)value / 1000);
 }
 
+/* These have names that say more than the cell's, in write_sync(). */
+static bool
+is_named_otherwise(const char *name)
+{
+	static const char *const cells[] = { "fresh_at", "connects", "notifications", "snapshots" };
+	size_t i;
+
+	for (i = 0; i < sizeof cells / sizeof cells[0]; i++)
+		if (strcmp(name, cells[i]) == 0)
+			return true;
+	return false;
+}
+
 static void
 write_sync(FILE *out, const struct table_info *ti, const struct status *st)
 {
@@ -161,7 +174,12 @@ write_sync(FILE *out, const struct table_info *ti, const struct status *st)
 	family(out, "sync_last_success_timestamp_seconds", "gauge",
 	    "when the table was last known equal to the database");
 	fprintf(out, "corscache_sync_last_success_timestamp_seconds %.3f\n", (double)st->fresh_at / 1000);
-#define STATUS(name, kind, unit, help)	write_sync_cell(out, #name, #kind, unit, help, st->name);
+	counter(out, "sync_reconnects", "sessions opened after the first", (uint64_t)(st->connects > 0 ? st->connects - 1 : 0));
+	counter(out, "notifications", "wake-ups received from the database", (uint64_t)st->notifications);
+	counter(out, "snapshots", "whole tables loaded and published", (uint64_t)st->snapshots);
+#define STATUS(name, kind, unit, help) \
+	if (!is_named_otherwise(#name)) \
+		write_sync_cell(out, #name, #kind, unit, help, st->name);
 #include "status.def"
 #undef STATUS
 }
