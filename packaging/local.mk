@@ -35,3 +35,9 @@ dist_sysusers_DATA = packaging/sysusers.d/corscache.conf
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
 dist_tmpfiles_DATA = packaging/tmpfiles.d/corscache.conf
 dist_pkgdata_DATA += packaging/systemd/run-corscache.mount
+
+# What watches: alert rules and a dashboard
+prometheusdir = $(pkgdatadir)/prometheus
+dist_prometheus_DATA = packaging/prometheus/corscache.rules.yml
+grafanadir = $(pkgdatadir)/grafana
+dist_grafana_DATA = packaging/grafana/corscache.json

@@ -50,3 +50,6 @@ MOSTLYCLEANFILES += tests/system/page-*.png
 # cachectl lint; LINT_ROWS=1000000 for a long look
 TESTS += tests/system/cachectl_lint_test.py
 EXTRA_DIST += tests/system/cachectl_lint_test.py
+# What watches: figures that agree, refusals, alerts, the dashboard, the live screen
+TESTS += tests/system/watch_test.py
+EXTRA_DIST += tests/system/watch_test.py tests/system/alerts_test.yml
