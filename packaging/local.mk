@@ -41,3 +41,12 @@ prometheusdir = $(pkgdatadir)/prometheus
 dist_prometheus_DATA = packaging/prometheus/corscache.rules.yml
 grafanadir = $(pkgdatadir)/grafana
 dist_grafana_DATA = packaging/grafana/corscache.json
+# The Debian package; `make deb` leaves it in the build directory
+EXTRA_DIST += packaging/build-deb packaging/debian/README.Debian packaging/debian/changelog packaging/debian/control \
+	packaging/debian/corscache.lintian-overrides packaging/debian/prerm \
+	packaging/debian/copyright packaging/debian/postrm packaging/debian/rules packaging/debian/source/format \
+	packaging/debian/tests/control
+.PHONY: deb
+deb: dist
+	$(srcdir)/packaging/build-deb $(distdir).tar.xz
+EXTRA_DIST += tests/package/main_job.py tests/package/package_test.py
