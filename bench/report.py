@@ -68,7 +68,7 @@ def aligned(lines):
 
 
 def text(results):
-	lines = [*textwrap.wrap("\n".join(heading(results)), 120, replace_whitespace=False), ABOUT]
+	lines = [piece for line in heading(results) for piece in textwrap.wrap(line, 120)] + [ABOUT]
 	for part in results["parts"]:
 		lines += ["", f"{part['title']} [{duration(part['seconds'])}]"]
 		for title, head, rows in tables(results, part):
