@@ -192,6 +192,18 @@ class Answer(unittest.TestCase):
 			self.assertEqual((head.status, head.body), (200, b""))
 			self.assertEqual(ask("", server, "POST", [("Content-Length", "0")]).status, 405)
 
+	def test_the_metrics_are_beside_it(self):
+		for server, refused in (("NGINX_URL", 403), ("LIGHTTPD_URL", 404)):
+			at = servers[server]
+			for source, want in (("127.0.0.1", 200), ("127.0.0.2", refused)):
+				c = http.client.HTTPConnection(at.host, at.port, timeout=20, source_address=(source, 0))
+				c.request("GET", "/.corscache/metrics")
+				reply = c.getresponse()
+				self.assertEqual((reply.status, b"corscache_table_ready 1\n" in reply.read()), (want, want == 200), (server, source))
+				self.assertIn("version=0.0.4" if want == 200 else "text/html", reply.getheader("Content-Type"))
+				c.close()
+			self.assertEqual(at("GET", "/.corscache/nothing").status, 404)
+
 	def test_a_query_alone_makes_no_page(self):
 		answer = fcgi.ask(harness.stack.env["RESPONDER_SOCKET"], [("REQUEST_METHOD", "GET"), ("QUERY_STRING", "origin=x")])
 		self.assertEqual((answer.status, answer.body), (204, b""))
