@@ -415,8 +415,10 @@ BEGIN
 	CREATE TABLE cors.changes (
 		xid    xid8        NOT NULL DEFAULT pg_current_xact_id(),
 		id     bigint      GENERATED ALWAYS AS IDENTITY,
-		kind   "char"      NOT NULL CHECK (kind IN ('o', 'p', '*')),
-		realm  text COLLATE "C",	-- kind o: of the row; kind p: the policy's name
+		-- o: an origin; p: a policy, by its name in realm; *: more than can be said.
+		-- No CHECK, which each statement would parse anew: only our triggers write here.
+		kind   "char"      NOT NULL,
+		realm  text COLLATE "C",
 		origin text COLLATE "C",
 		at     timestamptz NOT NULL DEFAULT now(),
 		wake   boolean     NOT NULL DEFAULT false,	-- one row of a statement carries the wake-up
@@ -447,13 +449,17 @@ COMMENT ON TABLE cors.meta IS 'one row: the version of this schema and how far t
 -- http unless the policy says insecure. The row that makes a pair dangerous is
 -- refused, whichever it is. A dangerous origin locks its policy FOR SHARE,
 -- which an UPDATE of the policy waits for, and the other way round; ordinary
--- rows are let through by the WHEN of the trigger and lock nothing new.
+-- rows are let through by the WHEN of the trigger and lock nothing new. It is
+-- short, because each statement parses it anew: '*' and 'http:' are below 'https'.
 
 CREATE OR REPLACE FUNCTION cors.check_origin_policy()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	policy cors.policies;
 BEGIN
+	IF NOT NEW.allow OR NEW.origin <> '*' AND NEW.origin NOT LIKE 'http://%' THEN
+		RETURN NULL;
+	END IF;
 	SELECT * INTO policy FROM cors.policies WHERE name = NEW.policy FOR SHARE;
 	IF policy.credentials AND NEW.origin = '*' THEN
 		PERFORM cors.reject('origins', 'policy',
@@ -508,19 +514,7 @@ RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, 
 DECLARE
 	most constant integer := 10000;
 BEGIN
-	IF TG_OP = 'INSERT' THEN
-		IF NOT EXISTS (SELECT FROM new_rows OFFSET most) THEN
-			INSERT INTO cors.changes (kind, realm, origin, wake)
-			SELECT 'o', realm, origin, row_number() OVER () = 1 FROM new_rows;
-			RETURN NULL;
-		END IF;
-	ELSIF TG_OP = 'DELETE' THEN
-		IF NOT EXISTS (SELECT FROM old_rows OFFSET most) THEN
-			INSERT INTO cors.changes (kind, realm, origin, wake)
-			SELECT 'o', realm, origin, row_number() OVER () = 1 FROM old_rows;
-			RETURN NULL;
-		END IF;
-	ELSIF TG_OP = 'UPDATE' THEN
+	IF TG_OP = 'UPDATE' THEN
 		WITH difference AS (
 			(SELECT realm, origin, policy, allow, expires_at FROM old_rows
 			 EXCEPT ALL
@@ -538,21 +532,25 @@ BEGIN
 		SELECT 'o', realm, origin, row_number() OVER () = 1 FROM changed, total WHERE n <= most
 		UNION ALL
 		SELECT '*', NULL, NULL, true FROM total WHERE n > most;
-		RETURN NULL;
+	ELSIF TG_OP = 'TRUNCATE' THEN
+		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
+	ELSIF NOT EXISTS (SELECT FROM touched OFFSET 1) THEN	-- one row: the most frequent, and so the cheapest
+		INSERT INTO cors.changes (kind, realm, origin, wake) SELECT 'o', realm, origin, true FROM touched;
+	ELSIF NOT EXISTS (SELECT FROM touched OFFSET most) THEN
+		INSERT INTO cors.changes (kind, realm, origin, wake)
+		SELECT 'o', realm, origin, row_number() OVER () = 1 FROM touched;
+	ELSE
+		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
 	END IF;
-	INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
 	RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION cors.log_policies()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF TG_OP = 'INSERT' THEN
+	IF TG_OP IN ('INSERT', 'DELETE') THEN
 		INSERT INTO cors.changes (kind, realm, wake)
-		SELECT 'p', name, row_number() OVER () = 1 FROM new_rows;
-	ELSIF TG_OP = 'DELETE' THEN
-		INSERT INTO cors.changes (kind, realm, wake)
-		SELECT 'p', name, row_number() OVER () = 1 FROM old_rows;
+		SELECT 'p', name, row_number() OVER () = 1 FROM touched;
 	ELSIF TG_OP = 'UPDATE' THEN
 		INSERT INTO cors.changes (kind, realm, wake)
 		SELECT 'p', name, row_number() OVER () = 1 FROM (
@@ -627,24 +625,23 @@ CREATE OR REPLACE FUNCTION cors.wanted_triggers(OUT tab name, OUT trg name, OUT 
 RETURNS SETOF record LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT tab::name, trg::name, mode::"char", fires, does FROM (VALUES
 	('origins', 'log_insert', 'O', 'AFTER INSERT',
-	    'REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	    'REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
 	('origins', 'log_update', 'O', 'AFTER UPDATE',
 	    'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
 	('origins', 'log_delete', 'O', 'AFTER DELETE',
-	    'REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
+	    'REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
 	('origins', 'log_truncate', 'A', 'AFTER TRUNCATE',
 	    'FOR EACH STATEMENT EXECUTE FUNCTION cors.log_origins()'),
 	('origins', 'log_replicated', 'R', 'AFTER INSERT OR UPDATE OR DELETE',
 	    'FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
 	('origins', 'check_policy', 'O', 'AFTER INSERT OR UPDATE',
-	    'FOR EACH ROW WHEN (NEW.allow AND (NEW.origin = ''*'' OR NEW.origin LIKE ''http://%''))
-	    EXECUTE FUNCTION cors.check_origin_policy()'),
+	    'FOR EACH ROW WHEN (NEW.origin < ''https'') EXECUTE FUNCTION cors.check_origin_policy()'),
 	('policies', 'log_insert', 'O', 'AFTER INSERT',
-	    'REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	    'REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
 	('policies', 'log_update', 'O', 'AFTER UPDATE',
 	    'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
 	('policies', 'log_delete', 'O', 'AFTER DELETE',
-	    'REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
+	    'REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
 	('policies', 'log_truncate', 'A', 'AFTER TRUNCATE',
 	    'FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
 	('policies', 'log_replicated', 'R', 'AFTER INSERT OR UPDATE OR DELETE',
