@@ -45,6 +45,21 @@ fail(struct db *db)
 	return -1;
 }
 
+/* What an operator forgets in words of ours, all else in the server's. */
+static int
+fail_statement(struct db *db, const PGresult *res)
+{
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	if (sqlstate != NULL && (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0))
+		copy_message(db->error, sizeof db->error, "the schema cors is missing: run sql/0001_schema.sql in this database");
+	else if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
+		copy_message(db->error, sizeof db->error, "this role may not read the schema cors: GRANT cors_reader to it");
+	else
+		return fail(db);
+	return -1;
+}
+
 const char *
 db_strerror(const struct db *db)
 {
@@ -56,9 +71,10 @@ execute(struct db *db, const char *sql)
 {
 	PGresult *res = PQexec(db->conn, sql);
 	bool is_done = PQresultStatus(res) == PGRES_TUPLES_OK || PQresultStatus(res) == PGRES_COMMAND_OK;
+	int rc = is_done ? 0 : fail_statement(db, res);
 
 	PQclear(res);
-	return is_done ? 0 : fail(db);
+	return rc;
 }
 
 /* libpq quotes what it stumbled over, which may be a piece of a password. */
@@ -147,9 +163,8 @@ db_each(struct db *db, const char *sql, const char *const *params, void (*each)(
     void *arg)
 {
 	struct span columns[NCOLUMNS_MAX] = { { NULL, 0 } };
-	bool failed = false;
 	PGresult *res;
-	int n = 0;
+	int n = 0, rc = 0;
 
 	while (params != NULL && params[n] != NULL)
 		n++;
@@ -160,11 +175,11 @@ db_each(struct db *db, const char *sql, const char *const *params, void (*each)(
 			take_columns(res, columns);
 			each(columns, arg);
 		} else if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-			failed = true;
+			rc = fail_statement(db, res);
 		}
 		PQclear(res);
 	}
-	return failed ? fail(db) : 0;
+	return rc;
 }
 
 /* ---- rows and policies ---- */

@@ -309,18 +309,21 @@ static void
 on_lost(void *arg)
 {
 	struct feed *f = arg;
+	const char *sqlstate = pg_sqlstate(f->pg);
+	const char *what = pg_needs_repair(f->pg) ? "no usable database" : "no database";
+	const char *hint = strcmp(sqlstate, "28P01") == 0 ? ": the password belongs into ~/.pgpass of the daemon's user" : "";
 	char text[256];
 
 	session_over(f);
 	writer_add(f->w, STATUS_failures, 1);
 	if (!f->is_lost)
 		f->lost_at = clock_ms(CLOCK_MONOTONIC);
-	if (!f->is_lost || strcmp(f->lost_sqlstate, pg_sqlstate(f->pg)) != 0)
-		log_warn("sync: no database, the table stays as it is sqlstate=%s: %s",
-		    pg_sqlstate(f->pg)[0] != '\0' ? pg_sqlstate(f->pg) : "none", pg_why(f->pg));
+	if (!f->is_lost || strcmp(f->lost_sqlstate, sqlstate) != 0)
+		log_warn("sync: %s, the table stays as it is sqlstate=%s: %s%s", what,
+		    sqlstate[0] != '\0' ? sqlstate : "none", pg_why(f->pg), hint);
 	f->is_lost = true;
-	snprintf(f->lost_sqlstate, sizeof f->lost_sqlstate, "%s", pg_sqlstate(f->pg));
-	snprintf(text, sizeof text, "no database: %.200s", pg_why(f->pg));
+	snprintf(f->lost_sqlstate, sizeof f->lost_sqlstate, "%s", sqlstate);
+	snprintf(text, sizeof text, "%s: %.150s%s", what, pg_why(f->pg), hint);
 	say(f, PROBLEM_SESSION, text);
 }
 

@@ -734,6 +734,12 @@ pg_sqlstate(const struct pg *pg)
 	return pg->sqlstate;
 }
 
+bool
+pg_needs_repair(const struct pg *pg)
+{
+	return is_slow(pg->sqlstate);
+}
+
 const char *
 pg_peer(const struct pg *pg, char *buf, size_t cap)
 {

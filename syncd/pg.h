@@ -70,6 +70,8 @@ void	 pg_restart(struct pg *pg);
 /* Of the last loss: a sentence, and five characters or "". */
 const char *pg_why(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg);
+/* It was lost for good, until somebody repairs a password, a right, a name or the schema. */
+bool	 pg_needs_repair(const struct pg *pg);
 /* "host=... port=... dbname=..." of the open session. */
 const char *pg_peer(const struct pg *pg, char *buf, size_t cap);
 int	 pg_backend(const struct pg *pg);	/* the process id that the server said at the start */

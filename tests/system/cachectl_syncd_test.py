@@ -146,6 +146,9 @@ class Beside(unittest.TestCase):
 	def test_verify_without_a_database_cannot_tell(self):
 		self.assertIn("database:", self.run_("-o", f"sync.conninfo=host={self.dir}", "verify", want=FAILED).stderr)
 
+	def test_verify_without_the_schema_says_what_to_run(self):
+		self.assertIn("run sql/0001_schema.sql", self.run_("-o", "sync.conninfo=dbname=template1", "verify", want=FAILED).stderr)
+
 	def test_the_daemon_invalidates_and_the_database_confirms(self):
 		self.assertEqual(self.json("invalidate", A), {"version": 1, "entries": 1, "dry_run": False, "by": "corscache-syncd"})
 		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)

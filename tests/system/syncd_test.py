@@ -653,6 +653,12 @@ class Outages(Case):
 			self.assertEqual(d.status()["problem"], "")
 		self.assertLess(d.log().count("no database"), 8, d.log())
 
+	def test_a_database_without_the_schema(self):
+		d = self.syncd(ready=False, **{"sync.conninfo": f"host={cluster.dir} dbname=template1 user=syncd"})
+		eventually("what to run is said", lambda: "sql/0001_schema.sql" in d.status()["problem"])
+		self.assertIn("no usable database", d.status()["problem"])
+		self.assertIn("sqlstate=42P01", d.log())
+
 	def test_changed_while_the_daemon_was_away(self):
 		d = self.syncd()
 		self.insert(B)
