@@ -64,37 +64,32 @@ durations(const struct page *p)
 	return total;
 }
 
-/* The bucket that the given part of all durations ends in; COUNTERS_BUCKETS: there are none. */
-static unsigned
-quantile(const struct page *p, double part)
+/* "12.3 µs", "4.1 ms"; "–" for none. */
+static const char *
+microseconds(char buf[HUMAN_MAX], double us)
 {
-	uint64_t total = durations(p), seen = 0;
-	unsigned i;
-
-	if (total == 0)
-		return COUNTERS_BUCKETS;
-	for (i = 0; i < COUNTERS_BUCKETS - 1; i++) {
-		seen += bucket_count(p, i);
-		if ((double)seen >= part * (double)total)
-			break;
-	}
-	return i;
+	if (us < 0)
+		snprintf(buf, HUMAN_MAX, "–");
+	else if (us < 999.5)
+		snprintf(buf, HUMAN_MAX, "%.3g µs", us);
+	else
+		snprintf(buf, HUMAN_MAX, "%.3g ms", us / 1000);
+	return buf;
 }
 
-/* Where a bucket ends: "32 µs", "4.1 ms". The last one has no end. */
+static const char *
+quantile(char buf[HUMAN_MAX], const struct page *p, double share)
+{
+	return microseconds(buf, counters_quantile_us(&p->health.counters, NULL, share));
+}
+
+/* Where a bucket ends; the last one has no end. */
 static const char *
 bucket_end(char buf[HUMAN_MAX], unsigned bucket)
 {
-	uint64_t us = UINT64_C(1) << bucket;
-
-	if (bucket >= COUNTERS_BUCKETS)
-		snprintf(buf, HUMAN_MAX, "–");
-	else if (bucket == COUNTERS_BUCKETS - 1)
-		snprintf(buf, HUMAN_MAX, "over %.0f ms", (double)(us / 2) / 1000);
-	else if (us < 1000)
-		snprintf(buf, HUMAN_MAX, "%" PRIu64 " µs", us);
-	else
-		snprintf(buf, HUMAN_MAX, "%.*f ms", us < 10000 ? 1 : 0, (double)us / 1000);
+	if (bucket < COUNTERS_BUCKETS - 1)
+		return microseconds(buf, (double)(UINT64_C(1) << bucket));
+	snprintf(buf, HUMAN_MAX, "over %.0f ms", (double)(UINT64_C(1) << (bucket - 1)) / 1000);
 	return buf;
 }
 
@@ -215,7 +210,7 @@ page_write_duration_tile(const struct page *p)
 	char half[HUMAN_MAX], most[HUMAN_MAX];
 
 	fprintf(p->out, "<section class=tile><h2>Half of them within</h2><p class=big>%s</p><p>99 of 100 within %s</p></section>\n",
-	    bucket_end(half, quantile(p, 0.5)), bucket_end(most, quantile(p, 0.99)));
+	    quantile(half, p, 0.5), quantile(most, p, 0.99));
 }
 
 #define COLUMN		26	/* of the histogram: its width with the gap, */
@@ -261,7 +256,7 @@ void
 page_write_durations(const struct page *p)
 {
 	uint64_t most = 0, total = durations(p);
-	char half[HUMAN_MAX], ninety[HUMAN_MAX], last[HUMAN_MAX];
+	char half[HUMAN_MAX], ninety[HUMAN_MAX], last[HUMAN_MAX], mean[HUMAN_MAX];
 	unsigned i;
 
 	for (i = 0; i < COUNTERS_BUCKETS; i++)
@@ -272,10 +267,11 @@ page_write_durations(const struct page *p)
 	fprintf(p->out, "<path class=axis d=\"M0 %dH%d\" />", COLUMN_FOOT, COUNTERS_BUCKETS * COLUMN);
 	for (i = 0; i < COUNTERS_BUCKETS; i++)
 		write_column(p, i, most);
-	fprintf(p->out, "</svg>\n<p class=hint>50 %% within %s, 90 %% within %s, 99 %% within %s",
-	    bucket_end(half, quantile(p, 0.5)), bucket_end(ninety, quantile(p, 0.9)), bucket_end(last, quantile(p, 0.99)));
+	fprintf(p->out, "</svg>\n<p class=hint>50 %% within %s, 90 %% within %s, 99 %% within %s", quantile(half, p, 0.5),
+	    quantile(ninety, p, 0.9), quantile(last, p, 0.99));
 	if (total > 0)
-		fprintf(p->out, ", %.1f µs on average; pages included", (double)COUNT(p, duration_ns) / (double)total / 1000);
+		fprintf(p->out, ", %s on average; pages included",
+		    microseconds(mean, (double)COUNT(p, duration_ns) / (double)total / 1000));
 	fputs(".</p>", p->out);
 	if (total > 0)
 		write_duration_rows(p);
