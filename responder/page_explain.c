@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 /* Rows that a question without a match may look at: this thread has others to serve. */
-#define NEAR_ROWS	200000
+#define NEAR_ROWS	50000
 
 void
 page_read_form(struct page *p, const struct facts *f)
