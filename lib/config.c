@@ -195,9 +195,9 @@ explain_unknown(char *buf, size_t cap, const char *section, size_t section_len, 
 		len += (size_t)snprintf(names + len, sizeof names - len, "%s %s", before, one);
 		before = ",";
 	}
-	snprintf(buf, cap, "no such %s%s%s%s there is%s", section != NULL ? "setting" : "section",
+	snprintf(buf, cap, "no such %s%s%s%s is%s", section != NULL ? "setting" : "section",
 	    near.best != NULL ? "; did you mean " : "", near.best != NULL ? near.best : "",
-	    near.best != NULL ? "?" : ";", names);
+	    near.best != NULL ? "? There" : "; there", names);
 }
 
 static void
@@ -293,6 +293,51 @@ slurp(const char *file, char **text)
 	return error;
 }
 
+/* Behind a quoted string that begins at p. */
+static char *
+skip_quoted(char *p)
+{
+	char quote = *p++;
+
+	while (*p != '\0' && *p != quote)
+		p += *p == '\\' && p[1] != '\0' ? 2 : 1;
+	return *p != '\0' ? p + 1 : p;
+}
+
+/* Behind a comment that begins at p; NULL: none does, or it does not end. A path may have // inside. */
+static char *
+skip_comment(const char *text, char *p)
+{
+	bool is_within = p > text && strchr(" \t\r\n={}(),+", p[-1]) == NULL;
+	char *end;
+
+	if (*p == '#' || (!is_within && strncmp(p, "//", 2) == 0))
+		return p + strcspn(p, "\n");
+	if (is_within || strncmp(p, "/*", 2) != 0)
+		return NULL;
+	end = strstr(p + 2, "*/");
+	return end != NULL ? end + 2 : NULL;
+}
+
+/* libconfuse counts the lines of comments wrong, and its messages name lines: it gets blanks instead. */
+static void
+blank_comments(char *text)
+{
+	char *p = text, *end;
+
+	while (*p != '\0') {
+		if (*p == '"' || *p == '\'') {
+			p = skip_quoted(p);
+		} else if ((end = skip_comment(text, p)) == NULL) {
+			p++;
+		} else {
+			for (; p < end; p++)
+				if (*p != '\n')
+					*p = ' ';
+		}
+	}
+}
+
 static int
 parse(struct loaded *l, const char *file, const char *text, char *err, size_t errlen)
 {
@@ -337,8 +382,13 @@ read_file(struct loaded *l, const char *file, char *err, size_t errlen)
 		snprintf(err, errlen, "%s: %s", path, error == -EILSEQ ? "has NUL bytes" : strerror(-error));
 		return -1;
 	}
+	blank_comments(text);
 	error = parse(l, path, text, err, errlen);
 	free(text);
+	if (error == 0 && (l->file = strdup(path)) == NULL) {
+		snprintf(err, errlen, "%s: out of memory", path);
+		return -1;
+	}
 	return error;
 }
 
@@ -418,6 +468,18 @@ enum config_source
 config_source(const struct config *c, size_t option)
 {
 	return ((const struct loaded *)c)->source[option];
+}
+
+const char *
+config_file(const struct config *c)
+{
+	return ((const struct loaded *)c)->file;
+}
+
+int
+config_line(const struct config *c, size_t option)
+{
+	return ((const struct loaded *)c)->line[option];
 }
 
 const char *

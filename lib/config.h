@@ -58,6 +58,10 @@ int	 config_load(struct config **c, const char *file, const char *const *overrid
 	    char *err, size_t errlen);
 void	 config_free(struct config **c);
 enum config_source	 config_source(const struct config *c, size_t option);
+/* The file that was read, NULL: it was absent; and the line that says an option, with CONFIG_FROM_FILE. */
+const char		*config_file(const struct config *c);
+int			 config_line(const struct config *c, size_t option);
+
 /* Longest path of a socket, without NUL: one may be made as "path.new" beside it and then moved. */
 #define CONFIG_SOCKET_MAX	(sizeof ((struct sockaddr_un *)0)->sun_path - sizeof ".new")
 

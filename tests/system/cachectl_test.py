@@ -515,6 +515,44 @@ class Invalidate(Case):
 		self.run_("invalidate", "--all", "--yes", want=YES)
 
 
+class Config(Case):
+	SECRETS = ("hidden1", "hid den2", "hidden3")
+
+	def settings(self, *args):
+		return {s["name"]: s for s in self.json(*args, "config")["settings"]}
+
+	def test_each_setting_has_value_default_and_source(self):
+		file = self.dir / "x.conf"
+		file.write_text("# mine\nsync {\n\tpoll_ms = 77\n\tkeep_s = 700 }\nresponder {\n\n\tthreads = 3\n}\n")
+		s = self.settings("-c", file, "-o", "responder.threads=4")
+		names = re.findall(r"(?m)^OPTION\((\w+), (\w+),.*, (yes|no),$", (SOURCE / "lib/options.def").read_text())
+		self.assertEqual({n: v["change_needs"] == "reload" for n, v in s.items()},
+		    {f"{section}.{name}": reload == "yes" for section, name, reload in names})
+		pick = lambda name: [s[name][k] for k in ("value", "default", "source", "line")]	# noqa: E731
+		self.assertEqual(pick("sync.poll_ms"), [77, 1000, "file", 3])
+		self.assertEqual(pick("sync.keep_s"), [700, 86400, "file", 4])
+		self.assertEqual(pick("responder.threads"), [4, 2, "command line", None])
+		self.assertEqual(pick("table.path"), [str(self.table), "/run/corscache", "command line", None])
+		self.assertEqual(pick("responder.backlog"), [1024, 1024, "default", None])
+		self.assertEqual(self.json("-c", file, "config")["file"], str(file))
+		text = self.run_("-c", file, "config", "sync.poll_ms", want=YES).out
+		self.assertEqual(text.split(), ["sync.poll_ms", "reload", f"{file}:3", "77", "(default:", "1000)"])
+		self.assertEqual(self.run_("-c", file, "--plain", "config", "sync.poll_ms", want=YES).out,
+		    f"sync.poll_ms\treload\t{file}:3\t1000\t77\n")
+		self.assertIn("did you mean sync.poll_ms?", self.run_("config", "sync.pol_ms", want=NO).err)
+
+	def test_passwords_are_never_shown(self):
+		for conninfo in ("host=db user=u password=hidden1", "host=db password='hid den2' sslpassword=hidden3",
+		    "postgresql://u:hidden1@db/x?sslpassword=hidden3", "postgresql://db/x?password=hidden1", "password = hidden1",
+		    "host=db password=hidden1 hid den2", "postgresql://u:hidden1@[db/x", "password='hidden1"):
+			for args in (["config"], ["--json", "config"], ["--plain", "config"], ["verify"], ["lint"]):
+				done = self.run_("-o", f"sync.conninfo={conninfo}", *args)
+				for secret in (*self.SECRETS, "den2"):
+					self.assertNotIn(secret, done.out + done.err, (conninfo, args))
+		s = self.settings("-o", "sync.conninfo=postgresql://u:hidden1@db:7/x")
+		self.assertEqual(s["sync.conninfo"]["value"], "user=u password=**** dbname=x host=db port=7")
+
+
 class Words(Case):
 	def test_the_sample_file_is_the_settings(self):
 		sample = self.run_("config", "--sample", want=YES).out

@@ -35,13 +35,13 @@ TESTS += tests/system/syncd_test.py
 EXTRA_DIST += tests/system/syncd_test.py
 
 # systemd's view of packaging/, and ours of what systemd says to daemons
-TESTS += tests/system/units_test.py
-EXTRA_DIST += tests/system/units_test.py
+TESTS += tests/system/units_test.py tests/system/manners_test.py
+EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py
+
 # cachectl's words, in the shells themselves
 TESTS += tests/system/cachectl_shell_test.py
 EXTRA_DIST += tests/system/cachectl_shell_test.py
-TESTS += tests/system/units_test.py tests/system/manners_test.py
-EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py
+
 # The page for people; its pictures stay in the build tree
 TESTS += tests/system/page_test.py
 EXTRA_DIST += tests/system/page_test.py tests/system/chromium.py

@@ -81,6 +81,8 @@ START_TEST(a_file_sets_what_it_names)
 	ck_assert_int_eq(c->sync_deadline_ms, 5000);
 	ck_assert_int_eq(config_source(c, option("sync.poll_ms")), CONFIG_FROM_FILE);
 	ck_assert_int_eq(config_source(c, option("sync.deadline_ms")), CONFIG_FROM_DEFAULT);
+	ck_assert_int_eq(config_line(c, option("sync.poll_ms")), 5);
+	ck_assert_str_eq(config_file(c), path);
 	config_free(&c);
 }
 END_TEST
@@ -129,8 +131,9 @@ static const struct refusal {
 	{ "table { path = \"\" }\n", ":1: table.path: \"\" is not allowed" },
 	{ "responder { socket = \"/0123456789012345678901234567890123456789012345678901234567890123456789"
 	  "01234567890123456789012345678901234567\" }\n", ":1: responder.socket: " },
-	{ "table { pth = \"/x\" }\n", ":1: table.pth: no such setting; there is path, group" },
-	{ "tables { path = \"/x\" }\n", ":1: tables: no such section; there is table, responder, sync" },
+	{ "table { pth = \"/x\" }\n", ":1: table.pth: no such setting; did you mean path? There is path, group" },
+	{ "tables { path = \"/x\" }\n", ":1: tables: no such section; did you mean table? There is table, responder, sync" },
+	{ "nonsense { path = \"/x\" }\n", ":1: nonsense: no such section; there is table, responder, sync" },
 	{ "\npath = \"/x\"\n", ":2: path: no such section" },
 	{ "include(\"/etc/passwd\")\n", ":1: include: no such section" },
 	{ "table { path = \"/x\"\n", ":2: table: } is missing" },
@@ -140,6 +143,10 @@ static const struct refusal {
 	{ "table { path }\n", ":1: table: " },
 	{ "table = 3\n", ":1: " },
 	{ "}\n", ":1: " },
+	/* Lines are counted behind every kind of comment, and what only looks like one is none. */
+	{ "# a\n// b\n/* c\n d */ # e\nsync { # f\n\tkeep_s = 700 // g\n poll_ms = 1\n}\n", ":7: sync.poll_ms: \"1\"" },
+	{ "sync {\n\tconninfo = \"a\n#b\"\n poll_ms = 1\n}\n", ":4: sync.poll_ms: \"1\"" },
+	{ "table {\n\tpath = /a//b\n group = \"\\\"#\" path = c }\n", ":3: table.path: \"c\"" },
 	/* The first complaint is the one that is told. */
 	{ "sync {\n poll_ms = 1\n pol_ms = 2\n}\n", ":2: sync.poll_ms: " },
 };
@@ -191,8 +198,8 @@ static const struct refusal bad_flags[] = {
 	{ "poll_ms=3", "-o poll_ms=3: section.name=value is wanted" },
 	{ "a=b.c", "-o a=b.c: section.name=value is wanted" },
 	{ "", "-o : section.name=value is wanted" },
-	{ "sync.poll=3", "-o sync.poll: no such setting; there is conninfo, poll_ms" },
-	{ "snc.poll_ms=3", "-o snc.poll_ms: no such section; there is table, responder, sync" },
+	{ "sync.poll=3", "-o sync.poll: no such setting; did you mean poll_ms? There is conninfo, poll_ms" },
+	{ "snc.poll_ms=3", "-o snc.poll_ms: no such section; did you mean sync? There is table, responder, sync" },
 	{ "sync.poll_ms=x", "-o sync.poll_ms: \"x\" is not allowed; 10 to 3600000 is" },
 };
 
