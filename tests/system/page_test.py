@@ -135,6 +135,7 @@ def tearDownModule():
 
 
 def ask(query="", server="NGINX_URL", method="GET", headers=()):
+	servers[server].close()		# a server may close a kept connection whenever it likes
 	return servers[server](method, PATH + (f"?{query}" if query else ""), headers)
 
 
