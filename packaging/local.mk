@@ -17,7 +17,7 @@ dist_lighttpd_DATA = \
 	packaging/lighttpd/sample.conf
 
 # README.md explains the files above. corscache.conf has every setting with its
-# default: cachectl config --sample, which a test compares.
+# default: cachectl config --sample, which make update-docs writes.
 dist_pkgdata_DATA = packaging/README.md packaging/corscache.conf
 
 # systemd: units are made of their .in, with the paths of this build

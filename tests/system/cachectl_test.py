@@ -554,11 +554,6 @@ class Config(Case):
 
 
 class Words(Case):
-	def test_the_sample_file_is_the_settings(self):
-		sample = self.run_("config", "--sample", want=YES).out
-		self.assertEqual(sample, (SOURCE / "packaging/corscache.conf").read_text(),
-		    "run: cachectl config --sample > packaging/corscache.conf")
-
 	def test_the_sample_file_is_accepted_also_without_its_comments(self):
 		file = self.dir / "x.conf"
 		sample = self.run_("config", "--sample").out
@@ -566,17 +561,6 @@ class Words(Case):
 			file.write_text(text)
 			done = self.run_("-c", file, "status", want=FAILED)
 			self.assertIn("no table", done.err)
-
-	def test_the_manual_has_every_setting_and_its_default(self):
-		page = (SOURCE / "doc/man/corscache.conf.5").read_text()
-		section = None
-		for line in self.run_("config", "--sample").out.splitlines():
-			if line.endswith(" {"):
-				section = line.split()[0]
-			elif match := re.fullmatch(r"\t#(\w+) = (.*)", line):
-				default = match[2].replace('"', "") or "empty"
-				self.assertRegex(page, rf"(?m)^\.It Cm {section}\.{match[1]}\b.*\n(?:.*\n)*?Default: {re.escape(default)}\b",
-				    f"{section}.{match[1]} = {default}")
 
 	def test_the_manuals_are_clean(self):
 		if not shutil.which("mandoc"):

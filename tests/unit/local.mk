@@ -144,3 +144,6 @@ TESTS += tests/unit/check_html
 tests_unit_check_html_SOURCES = tests/unit/check_html.c responder/html.c responder/html.h tests/unit/run.h
 tests_unit_check_html_CFLAGS = $(unit_cflags)
 tests_unit_check_html_LDADD = $(unit_libs)
+
+TESTS += tests/unit/docs_test.py
+EXTRA_DIST += tests/unit/docs_test.py
