@@ -120,9 +120,9 @@ write_table(FILE *out, const struct table_info *ti)
 	gauge(out, "table_held_all", "every origin is refused by cachectl invalidate --all", ti->held_all);
 	gauge(out, "table_entries", "rows of cors.origins in the table", ti->rows);
 	gauge(out, "table_policies", "policies in the table", ti->policies);
-	gauge(out, "table_capacity", "rows before a shard grows", ti->capacity);
-	gauge(out, "table_bytes", "reserved in the file system", ti->bytes);
-	gauge(out, "table_dead_bytes", "of removed and replaced entries", ti->dead_bytes);
+	gauge(out, "table_capacity", "rows that fit before a shard grows", ti->capacity);
+	gauge(out, "table_bytes", "bytes that the table reserves in the file system", ti->bytes);
+	gauge(out, "table_dead_bytes", "bytes of removed and replaced entries", ti->dead_bytes);
 	gauge(out, "table_shards", "shards of the table", ti->shards);
 	gauge(out, "table_generation", "generation of the whole table", ti->table);
 	gauge(out, "table_writer_alive", "a process holds the writer's lock", ti->writer_alive);

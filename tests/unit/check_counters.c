@@ -252,6 +252,85 @@ START_TEST(durations_fall_into_their_buckets)
 }
 END_TEST
 
+static struct counters_sum sums[2];
+
+static void
+answered(struct counters_sum *sum, unsigned bucket, uint64_t n)
+{
+	sum->cell[offsetof(struct counters, duration) / sizeof(uint64_t) + bucket] += n;
+}
+
+static const struct {
+	double		 share;
+	double		 us;
+} quantiles[] = {
+	/* 50 up to 1 us, 40 in 4 .. 8 us, 9 in 64 .. 128 us, 1 beyond the last bucket */
+	{ 0, 0 }, { 0.25, 0.5 }, { 0.5, 1 }, { 0.7, 6 }, { 0.9, 8 }, { 0.99, 128 }, { 0.999, 262144 }, { 1, 262144 },
+};
+
+START_TEST(quantiles_are_linear_inside_a_bucket)
+{
+	memset(sums, 0, sizeof sums);
+	answered(&sums[0], 0, 50);
+	answered(&sums[0], 3, 40);
+	answered(&sums[0], 7, 9);
+	answered(&sums[0], COUNTERS_BUCKETS - 1, 1);
+	ck_assert_double_eq_tol(counters_quantile_us(&sums[0], NULL, quantiles[_i].share), quantiles[_i].us, 1e-9);
+}
+END_TEST
+
+START_TEST(quantiles_are_of_what_came_between)
+{
+	memset(sums, 0, sizeof sums);
+	ck_assert_double_eq(counters_quantile_us(&sums[1], &sums[0], 0.5), -1);
+	answered(&sums[0], 10, 1000);
+	answered(&sums[1], 10, 1000);
+	ck_assert_double_eq(counters_quantile_us(&sums[1], &sums[0], 0.5), -1);
+	answered(&sums[1], 1, 4);
+	ck_assert_double_eq(counters_quantile_us(&sums[1], &sums[0], 0.5), 1.5);
+	/* The file was replaced: what is there came since. */
+	memset(&sums[1], 0, sizeof sums[1]);
+	answered(&sums[1], 2, 4);
+	ck_assert_double_eq(counters_quantile_us(&sums[1], &sums[0], 0.5), 3);
+}
+END_TEST
+
+START_TEST(every_request_has_one_verdict)
+{
+	uint64_t *cell = sums[0].cell;
+	struct verdicts v;
+
+	memset(sums, 0, sizeof sums);
+	cell[offsetof(struct counters, preflights_allowed) / sizeof *cell] = 1;
+	cell[offsetof(struct counters, actuals_allowed) / sizeof *cell] = 2;
+	cell[offsetof(struct counters, preflights_refused) / sizeof *cell] = 40;
+	cell[offsetof(struct counters, actuals_refused) / sizeof *cell] = 80;
+	cell[offsetof(struct counters, not_cors) / sizeof *cell] = 16;
+	cell[offsetof(struct counters, reason) / sizeof *cell + REASON_STALE] = 7;
+	v = counters_verdicts(&sums[0]);
+	ck_assert_uint_eq(v.allowed, 3);
+	ck_assert_uint_eq(v.refused, 113);
+	ck_assert_uint_eq(v.error, 7);
+	ck_assert_uint_eq(v.not_cors, 16);
+	/* Read while it was counted up: the reason already, the refusal not yet. */
+	cell[offsetof(struct counters, reason) / sizeof *cell + REASON_STALE] = 121;
+	ck_assert_uint_eq(counters_verdicts(&sums[0]).refused, 0);
+}
+END_TEST
+
+START_TEST(an_impossible_count_is_none)
+{
+	struct counters_file *f;
+	struct counters *c;
+
+	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
+	counters_add(&c->connections, 5);
+	counters_add(&c->connections, (uint64_t)-6);
+	ck_assert_uint_eq(connections(), 0);
+	counters_release(&f);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -269,7 +348,11 @@ main(void)
 	tcase_add_test(tc, a_short_file_is_replaced);
 	tcase_add_test(tc, the_file_is_for_its_group);
 	tcase_add_test(tc, no_more_owners_than_slabs);
+	tcase_add_test(tc, an_impossible_count_is_none);
 	tcase_add_loop_test(tc, durations_fall_into_their_buckets, 0, sizeof durations / sizeof durations[0]);
+	tcase_add_loop_test(tc, quantiles_are_linear_inside_a_bucket, 0, sizeof quantiles / sizeof quantiles[0]);
+	tcase_add_test(tc, quantiles_are_of_what_came_between);
+	tcase_add_test(tc, every_request_has_one_verdict);
 	suite_add_tcase(suite, tc);
 	return run(suite);
 }
