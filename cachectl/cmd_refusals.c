@@ -23,19 +23,6 @@ fits(const struct filter *f, const struct frequent_item *item)
 	    memcmp(item->realm, f->realm.at, f->realm.len < FREQUENT_REALM_KEPT ? f->realm.len : FREQUENT_REALM_KEPT) == 0));
 }
 
-static struct span
-realm_of(const struct frequent_item *item)
-{
-	return (struct span){ item->realm, item->realm_len < FREQUENT_REALM_KEPT ? item->realm_len : FREQUENT_REALM_KEPT };
-}
-
-static struct span
-origin_of(const struct frequent_item *item)
-{
-	return (struct span){ item->origin,
-	    item->origin_len < FREQUENT_ORIGIN_KEPT ? item->origin_len : FREQUENT_ORIGIN_KEPT };
-}
-
 static void
 print_item(const struct frequent_item *item)
 {
@@ -45,8 +32,8 @@ print_item(const struct frequent_item *item)
 	print_cell(COLOUR_NONE, span_of(human_count(least, item->count)), -10);
 	print_cell(COLOUR_DIM, span_of(human_count(most, item->count + item->missed)), -10);
 	print_cell(COLOUR_NONE, span_of(reason_token((enum reason)item->reason)), 17);
-	print_cell(COLOUR_NONE, realm_of(item), 12);
-	print_bytes(origin_of(item));
+	print_cell(COLOUR_NONE, frequent_realm(item), 12);
+	print_bytes(frequent_origin(item));
 	if (item->origin_len > FREQUENT_ORIGIN_KEPT)
 		printf("... (%zu bytes)", item->origin_len);
 	putchar('\n');
@@ -69,9 +56,9 @@ fill_item(struct object *o, const struct frequent_item *item)
 {
 	char when[HUMAN_MAX];
 
-	object_bytes(o, "realm", realm_of(item));
+	object_bytes(o, "realm", frequent_realm(item));
 	object_bool(o, "realm_cut", item->realm_len > FREQUENT_REALM_KEPT);
-	object_bytes(o, "origin", origin_of(item));
+	object_bytes(o, "origin", frequent_origin(item));
 	object_bool(o, "origin_cut", item->origin_len > FREQUENT_ORIGIN_KEPT);
 	object_number(o, "origin_bytes", (int64_t)item->origin_len);
 	object_text(o, "reason", reason_token((enum reason)item->reason));

@@ -87,6 +87,20 @@ struct frequent_item {
 	char		 origin[FREQUENT_ORIGIN_KEPT];
 };
 
+/* What was kept of them. */
+static inline struct span
+frequent_realm(const struct frequent_item *item)
+{
+	return (struct span){ item->realm, item->realm_len < FREQUENT_REALM_KEPT ? item->realm_len : FREQUENT_REALM_KEPT };
+}
+
+static inline struct span
+frequent_origin(const struct frequent_item *item)
+{
+	return (struct span){ item->origin,
+	    item->origin_len < FREQUENT_ORIGIN_KEPT ? item->origin_len : FREQUENT_ORIGIN_KEPT };
+}
+
 /* Any thread, any process, any bytes in the list. False: nobody is there. */
 bool	 frequent_read(const struct frequent_list *list, unsigned at, struct frequent_item *item);
 uint64_t frequent_others(const struct frequent_list *list);

@@ -60,3 +60,22 @@ html_value(FILE *out, struct span text)
 			fwrite(text.at + i, 1, n, out);
 	}
 }
+
+static bool
+is_unreserved(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	    c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+void
+html_query(FILE *out, struct span text)
+{
+	size_t i;
+
+	for (i = 0; i < text.len; i++)
+		if (is_unreserved(text.at[i]))
+			fputc(text.at[i], out);
+		else
+			fprintf(out, "%%%02X", (unsigned char)text.at[i]);
+}

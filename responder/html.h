@@ -19,4 +19,7 @@ void	 html_text(FILE *out, struct span text);
  */
 void	 html_value(FILE *out, struct span text);
 
+/* A value of a query string, which query_read() decodes: all but letters, digits and - . _ ~ as %HH. */
+void	 html_query(FILE *out, struct span text);
+
 #endif

@@ -144,7 +144,7 @@ write_sync(const struct page *p)
 	const struct status *s = &h->sync;
 	char took[HUMAN_MAX];
 
-	fputs("<section class=third aria-labelledby=sync><h2 id=sync>Synchronisation</h2><dl>", p->out);
+	fputs("<section class=half aria-labelledby=sync><h2 id=sync>Synchronisation</h2><dl>", p->out);
 	write_session(p);
 	if (h->table.writer_alive)
 		fprintf(p->out, "<dt>Writer</dt><dd>process %" PRId64, s->writer_pid);
@@ -173,7 +173,7 @@ write_table(const struct page *p)
 	const struct table_info *t = &p->health.table;
 	char bytes[HUMAN_MAX], dead[HUMAN_MAX];
 
-	fputs("<section class=third aria-labelledby=table><h2 id=table>Table and responders</h2><dl>", p->out);
+	fputs("<section class=half aria-labelledby=table><h2 id=table>Table and responders</h2><dl>", p->out);
 	page_put_count(p, "<dt>Rows</dt><dd>", t->rows, "; ");
 	page_put_count(p, "room for ", t->capacity, " before it grows</dd>");
 	put_fact(p, "Policies", t->policies);
@@ -225,6 +225,7 @@ write_document(struct page *p)
 	page_write_requests(p);
 	page_write_durations(p);
 	page_write_refusals(p);
+	page_write_refused(p);
 	write_sync(p);
 	write_table(p);
 	fputs("</main><footer>Served by corscache-responder. The same figures and words come from cachectl status, cachectl stats "

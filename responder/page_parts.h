@@ -38,6 +38,9 @@ void	 page_write_requests(const struct page *p);
 void	 page_write_durations(const struct page *p);
 void	 page_write_refusals(const struct page *p);
 
+/* page_refused: origins that were refused most, each a question to the form */
+void	 page_write_refused(const struct page *p);
+
 /* page_explain: a form, and its answer where it was sent. 0, or -1: out of memory. */
 void	 page_read_form(struct page *p, const struct facts *f);
 int	 page_write_explain(struct page *p);

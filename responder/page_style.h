@@ -6,7 +6,7 @@
 #ifndef PAGE_STYLE_H
 #define PAGE_STYLE_H
 
-#define PAGE_STYLE_SHA256	"EE9rXeeH6LMO9lq3VKWaTHKisDqaZr4maR5C7u1JuVk="
+#define PAGE_STYLE_SHA256	"nGtSWnTwhch+6Qpk2gNlNa/XVxvRSrRfDzVhxSBZIpg="
 
 #define PAGE_STYLE \
 	":root{color-scheme:light dark;--page:#f4f5f2;--card:#fff;--ink:#1c2521;--soft:#56625b;--line:#dde1db;" \
@@ -24,7 +24,7 @@
 	"main{display:grid;grid-template-columns:repeat(12,minmax(0,1fr));gap:12px}" \
 	"section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 18px;grid-column:span 12;" \
 	    "min-width:0}" \
-	".half{grid-column:span 6}.third{grid-column:span 4}.tile{grid-column:span 3}" \
+	".half{grid-column:span 6}.third{grid-column:span 4}.rest{grid-column:span 8}.tile{grid-column:span 3}" \
 	".tile h2{font-size:13px;font-weight:500;color:var(--soft);margin:0}" \
 	".tile p{margin:0;color:var(--soft);font-size:13px}.tile .big{font-size:24px;line-height:1.3;color:var(--ink);" \
 	    "font-weight:600;letter-spacing:-.01em}" \
@@ -48,12 +48,12 @@
 	".answer>p{margin:0 0 8px;font-size:17px;overflow-wrap:anywhere}.answer ul{margin:0;padding:0;list-style:none}" \
 	".good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}" \
 	"dl{margin:0;display:grid;grid-template-columns:minmax(90px,auto) minmax(0,1fr);gap:4px 16px}" \
-	".third dl{font-size:14px}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}" \
+	"dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}" \
 	"table{border-collapse:collapse;width:100%}caption{text-align:left;color:var(--soft);font-size:13px;padding:0 0 4px}" \
 	"th,td{text-align:right;padding:3px 0 3px 14px;white-space:nowrap;border-top:1px solid var(--line);font-weight:400}" \
 	"th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal}thead th{color:var(--soft);font-size:13px;border-top:0}" \
 	"tfoot th,tfoot td{font-weight:600}" \
-	".reasons td:nth-child(2){width:34%}.reasons th small{display:block;color:var(--soft);font-size:13px}" \
+	".reasons td:nth-child(2){width:34%}.refused th code{overflow-wrap:anywhere}th small{display:block;color:var(--soft);font-size:13px}" \
 	"svg{display:block;width:100%}.strip{height:18px;margin:0 0 10px;border-radius:4px}.bar{height:12px}" \
 	".fg{fill:var(--good)}.fb{fill:var(--bad)}.fr{fill:var(--rest)}.fl{fill:var(--link)}.track{fill:var(--line)}" \
 	".key{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:8px}" \
@@ -63,7 +63,7 @@
 	"svg text{fill:var(--soft);font-size:12px}.axis{stroke:var(--line)}" \
 	"details{margin-top:8px}summary{color:var(--link);cursor:pointer}" \
 	"footer{color:var(--soft);font-size:13px;padding-top:14px;padding-bottom:24px}" \
-	"@media(max-width:900px){.third{grid-column:span 12}}" \
+	"@media(max-width:900px){.third,.rest{grid-column:span 12}}" \
 	"@media(max-width:760px){.half{grid-column:span 12}.tile{grid-column:span 6}form{grid-template-columns:1fr 1fr}" \
 	    "form .wide,form button{grid-column:span 2}header,main,footer{padding-left:12px;padding-right:12px}" \
 	    "section{padding:12px 14px}main{gap:10px}.tile .big{font-size:20px}" \

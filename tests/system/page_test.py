@@ -57,7 +57,7 @@ class Document(html.parser.HTMLParser):
 	def __init__(self, text):
 		super().__init__()
 		self.open, self.ids, self.fields, self.dl = [], set(), {}, {}
-		self.style, self.rows, self.texts, self.tiles, self.term = "", {}, [], {}, None
+		self.style, self.rows, self.texts, self.links, self.term = "", {}, [], [], None
 		self.feed(text)
 		self.close()
 		assert not self.open, f"not closed: {self.open}"
@@ -66,13 +66,15 @@ class Document(html.parser.HTMLParser):
 		assert tag in ELEMENTS, f"<{tag}> on the page"
 		for name, value in attrs:
 			assert name in ATTRIBUTES, f"{name}={value} on the page"
-			assert name != "href" or value == "", f"a link to {value}"
+			assert name != "href" or re.fullmatch(r"|\?origin=[\w.~%-]+&realm=[\w.~%-]*#explain", value), f"a link to {value}"
 			assert name != "id" or value not in self.ids, f"id {value} twice"
 			self.ids |= {value} if name == "id" else set()
 		attrs = dict(attrs)
 		if tag == "input":
 			assert "label" in self.open, f"{attrs['name']} has no label"
 			self.fields[attrs["name"]] = attrs["value"]
+		if tag == "a" and attrs["href"]:
+			self.links.append(urllib.parse.parse_qs(attrs["href"][1:].partition("#")[0], keep_blank_values=True, errors="surrogateescape"))
 		if tag == "tr":
 			self.row = []
 		if tag == "dd":
@@ -104,7 +106,7 @@ class Document(html.parser.HTMLParser):
 			self.term = data
 		elif "dd" in self.open:
 			self.dl[self.term] = self.dl.get(self.term, "") + data
-		elif self.open and self.open[-1] in ("td", "th"):
+		elif "td" in self.open or "th" in self.open:
 			self.row[-1] += data
 
 	@property
@@ -343,6 +345,24 @@ class Explain(unittest.TestCase):
 					if back is not None:
 						self.assertEqual(d.fields[field], back)
 					self.assertNotIn("<script>", ask(form(**fields), server).body.decode().lower())
+
+	def test_those_refused_most_are_questions_to_the_form(self):
+		nginx, evil = servers["NGINX_URL"], '"><script>window.hit=1</script>&origin=\\x'
+		for _ in range(40):
+			nginx("GET", "/page-test", [("Origin", evil)])
+		nginx("GET", "/page-test", [("Origin", "https://" + "a" * 300 + ".example")])
+		said = json.loads(harness.stack.cachectl("--json", "refusals").stdout.splitlines()[0])
+		want = {(r["origin"], r["realm"]): r for r in said["refusals"]}
+		d = document()
+		self.assertGreaterEqual(want[evil, ""]["count"], 40)
+		self.assertIn({"origin": [evil], "realm": [""]}, d.links)
+		self.assertEqual(number(d.rows[evil.replace("\\", "\\\\")][-1]), want[evil, ""]["count"])
+		for link in d.links:
+			self.assertIn((link["origin"][0], link["realm"][0]), want)
+			self.assertLessEqual(len(link["origin"][0]), 256)
+		asked = document(form(origin=evil, realm=""))
+		self.assertEqual(asked.fields["origin"], evil)
+		self.assertIn("origin-malformed", asked.dl["Reason"])
 
 	def test_rows_are_strangers_too(self):
 		sql("""INSERT INTO cors.policies (name) VALUES ('<b onclick=''hit()''>"&amp;')""")

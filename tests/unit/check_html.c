@@ -55,6 +55,14 @@ START_TEST(values_survive_the_form)
 }
 END_TEST
 
+START_TEST(questions_survive_the_link)
+{
+	static const struct escaped c = { IN("https://a-b_c.~1:80/?&=%+\"<'\0\xff \n"), NULL, NULL };
+
+	ck_written(html_query, &c, "https%3A%2F%2Fa-b_c.~1%3A80%2F%3F%26%3D%25%2B%22%3C%27%00%FF%20%0A");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -63,6 +71,7 @@ main(void)
 
 	tcase_add_loop_test(tcase, text_is_readable_and_inert, 0, sizeof cases / sizeof cases[0]);
 	tcase_add_loop_test(tcase, values_survive_the_form, 0, sizeof cases / sizeof cases[0]);
+	tcase_add_test(tcase, questions_survive_the_link);
 	suite_add_tcase(suite, tcase);
 	return run(suite);
 }
