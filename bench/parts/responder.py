@@ -127,8 +127,8 @@ def shape(kept):
 
 
 def load_in_turn(ctx, started, kept, connections):
-	options = {"seconds": ctx.pick(0.4, 0.3, 0.05), "warm_up": ctx.pick(0.1, 0.05, 0.02)}
-	return ctx.interleave(ctx.pick(7, 3, 1), **{name: lambda s=s: s.load(connections, kept, **options) for name, s in started.items()})
+	options = {"seconds": ctx.pick(0.35, 0.25, 0.05), "warm_up": ctx.pick(0.05, 0.05, 0.02)}
+	return ctx.interleave(ctx.pick(5, 3, 1), **{name: lambda s=s: s.load(connections, kept, **options) for name, s in started.items()})
 
 
 def rows(ctx, what, connections, lines):
@@ -139,6 +139,8 @@ def rows(ctx, what, connections, lines):
 	text = {peer: PEERS[peer] + f", served {served[peer]} of {connections}" * (served[peer] < connections) for peer in lines if peer in PEERS}
 	for peer in (peer for peer in TARGETS if peer in text):
 		compare(what, "requests/s", "requests_per_s", peer, at_least=TARGETS[peer])
+	if served.get("bare") == connections:
+		ctx.row(f"{what}: bare, the limit", "requests/s", of("bare", "requests_per_s"), text["classic"], of("classic", "requests_per_s"))
 	for peer in text:
 		if peer in TARGETS or served[peer] == connections:
 			compare(f"{what}: CPU", "us/request", "cpu_us", peer)
