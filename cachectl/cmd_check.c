@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A question from the command line, explained (lib/explain) in text or JSON. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "explain.h"
+#include "paste.h"
+#include "response.h"
 #include "rows.h"
 
 struct check {
 	struct explanation	 e;
 	char			 asked[2 * ACRH_MAX];	/* Access-Control-Request-Headers, also one too long */
+	struct paste		 paste;		/* with --from-headers */
+	struct response_difference differences[RESPONSE_DIFFERENCES_MAX];
+	size_t			 ndifferences;
 };
 
 /* The names as a browser sends them: one line. Too long is for decide() to say. */
@@ -50,6 +56,66 @@ make_request(const struct call *call, struct check *c)
 	explain_request(&c->e, realm, span_of(call->operands[0]), is_preflight, span_of(method != NULL ? method : ""),
 	    span_of(c->asked));
 	return status;
+}
+
+/* ---- --from-headers ---- */
+
+static void
+take_paste(struct check *c, struct span realm)
+{
+	const struct paste *p = &c->paste;
+	struct request *q = &c->e.request;
+	bool is_preflight = p->nacrm > 0 && (p->method.len == 0 || span_is(p->method, "OPTIONS"));
+	unsigned i;
+
+	explain_request(&c->e, realm, p->origin, is_preflight, is_preflight ? p->acrm : p->method, span_of(""));
+	q->norigin = p->norigin;
+	if (!is_preflight)
+		return;
+	q->nacrm = p->nacrm;
+	q->nacrh = p->nacrh;
+	for (i = 0; i < p->nacrh; i++)
+		q->acrh[i] = p->acrh[i];
+}
+
+static int
+read_paste(const struct call *call, struct check *c, const char *name)
+{
+	FILE *in = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+	char err[512];
+	struct span realm;
+	int status;
+
+	if (in == NULL) {
+		complain("%s: %s", name, strerror(errno));
+		return EXIT_FAILED;
+	}
+	status = paste_read(&c->paste, in, err, sizeof err) == 0 ? EXIT_YES : EXIT_FAILED;
+	if (status != EXIT_YES)
+		complain("%s: %s", in == stdin ? "stdin" : name, err);
+	if (in != stdin)
+		fclose(in);
+	if (status == EXIT_YES && (status = rows_realm(flag_value(call, "realm"), &realm)) == EXIT_YES)
+		take_paste(c, realm);
+	return status;
+}
+
+static int
+read_question(const struct call *call, struct check *c)
+{
+	const char *file = flag_value(call, "from-headers");
+	size_t i;
+
+	if (file == NULL && call->noperands == 1)
+		return make_request(call, c);
+	for (i = 0; i < call->ngiven; i++)
+		if (strcmp(call->given[i].flag->name, "from-headers") != 0 && strcmp(call->given[i].flag->name, "realm") != 0)
+			break;
+	if (file != NULL && call->noperands == 0 && i == call->ngiven)
+		return read_paste(call, c, file);
+	complain(file != NULL ? "--from-headers has it all: only --realm goes with it" :
+	    "check takes an ORIGIN or --from-headers FILE; see cachectl check --help");
+	return EXIT_MISUSED;
 }
 
 /* ---- the answer, told ---- */
@@ -109,6 +175,36 @@ print_near(const struct explanation *e)
 }
 
 static void
+print_value(struct span value)
+{
+	if (value.at == NULL)
+		printf("absent");
+	else
+		print_bytes(value);
+}
+
+static void
+print_response(const struct check *c)
+{
+	const struct response_difference *d;
+
+	if (!c->paste.has_response)
+		return;
+	printf("response ");
+	paint(c->ndifferences == 0 ? COLOUR_GOOD : COLOUR_BAD, c->ndifferences == 0 ? "agrees" : "differs");
+	printf(c->ndifferences == 0 ? " with what the table says\n" :
+	    " from what the table says: another realm (see --realm), another table, an older answer from a cache, or an "
+	    "application that adds headers itself\n");
+	for (d = c->differences; d < c->differences + c->ndifferences; d++) {
+		printf("  %s: ", d->name);
+		print_value(d->came_back);
+		printf(" came back, the table says ");
+		print_value(d->expected);
+		putchar('\n');
+	}
+}
+
+static void
 print_text(const struct explanation *e, const char *next)
 {
 	const struct decision *d = &e->answer.decision;
@@ -159,8 +255,40 @@ text_or_null(struct object *o, const char *name, const char *text)
 }
 
 static void
-print_json(const struct explanation *e, const char *next)
+fill_span(struct object *o, const char *name, struct span value)
 {
+	if (value.at == NULL)
+		object_null(o, name);
+	else
+		object_bytes(o, name, value);
+}
+
+static void
+fill_response(struct object *o, const struct check *c)
+{
+	struct object *response, *one;
+	size_t i;
+
+	if (!c->paste.has_response) {
+		object_null(o, "response");
+		return;
+	}
+	response = object_in(o, "response");
+	object_bytes(response, "status", c->paste.status);
+	object_bool(response, "agrees", c->ndifferences == 0);
+	object_array(response, "differences");
+	for (i = 0; i < c->ndifferences; i++) {
+		one = object_append_object(response, "differences");
+		object_text(one, "header", c->differences[i].name);
+		fill_span(one, "came_back", c->differences[i].came_back);
+		fill_span(one, "expected", c->differences[i].expected);
+	}
+}
+
+static void
+print_json(const struct check *c, const char *next)
+{
+	const struct explanation *e = &c->e;
 	const struct decision *d = &e->answer.decision;
 	struct object *o = object_new();
 
@@ -183,27 +311,33 @@ print_json(const struct explanation *e, const char *next)
 	explain_each_header(e, append_header, o);
 	fill_near(o, e);
 	text_or_null(o, "next", next);
+	fill_response(o, c);
 	object_print(o);
 }
 
 static int
-ask(const struct call *call, struct reader *r, struct explanation *e)
+ask(const struct call *call, struct reader *r, struct check *c)
 {
+	struct explanation *e = &c->e;
 	const struct explain_options options = { .answer = { .now_s = (int64_t)time(NULL),
 		.max_stale_s = call->config->responder_max_stale_s, .form = HEADERS_RESPONSE } };
 	enum reason reason;
 	char *next;
 
 	explain(r, &options, e);
+	if (c->paste.has_response)
+		c->ndifferences = response_compare(&c->paste, e, c->differences);
 	reason = e->answer.decision.reason;
 	if ((next = explain_next(e)) == NULL) {
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	if (call->json)
-		print_json(e, next);
-	else
+	if (call->json) {
+		print_json(c, next);
+	} else {
 		print_text(e, next);
+		print_response(c);
+	}
 	free(next);
 	if (reason == REASON_NOT_READY || reason == REASON_TABLE_ERROR)
 		return EXIT_FAILED;
@@ -221,10 +355,11 @@ cmd_check(const struct call *call)
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	if ((status = make_request(call, c)) == EXIT_YES && (status = rows_attach(call, &r)) == EXIT_YES) {
-		status = ask(call, r, &c->e);
+	if ((status = read_question(call, c)) == EXIT_YES && (status = rows_attach(call, &r)) == EXIT_YES) {
+		status = ask(call, r, c);
 		reader_close(&r);
 	}
+	paste_free(&c->paste);
 	free(c);
 	return status;
 }

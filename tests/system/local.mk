@@ -53,3 +53,7 @@ EXTRA_DIST += tests/system/cachectl_lint_test.py
 # What watches: figures that agree, refusals, alerts, the dashboard, the live screen
 TESTS += tests/system/watch_test.py
 EXTRA_DIST += tests/system/watch_test.py tests/system/alerts_test.yml
+
+# cachectl check --from-headers, with nginx
+TESTS += tests/system/cachectl_paste_test.py
+EXTRA_DIST += tests/system/cachectl_paste_test.py
