@@ -69,7 +69,7 @@ class Context:
 		self.memory = memory		# a directory on tmpfs for directory()
 		self.rows, self.tables, self.plots, self.raw = [], [], [], []
 		self.part = None
-		self._postgres = None
+		self._postgres = {}
 		self._temporary = []
 
 	def pick(self, full, quick, smoke):
@@ -101,11 +101,12 @@ class Context:
 				values[name].append(call())
 		return values
 
-	def postgres(self):
-		"""conninfo of a private PostgreSQL on a unix socket; None when it is not installed."""
-		if self._postgres is None:
-			self._postgres = postgres.start(self)
-		return self._postgres.conninfo if self._postgres else None
+	def postgres(self, durable=False):
+		"""conninfo of a private PostgreSQL on a unix socket; None when it is not installed. durable: commits wait for the disk."""
+		if durable not in self._postgres:
+			self._postgres[durable] = postgres.start(self, "" if durable else "-c fsync=off")
+		server = self._postgres[durable]
+		return server.conninfo if server else None
 
 	def row(self, what, unit, ours, peer=None, theirs=None, at_most=None, at_least=None):
 		"""
@@ -141,8 +142,8 @@ class Context:
 		self.plots.append({"part": self.part, "name": name, "title": title, "file": file})
 
 	def close(self):
-		if self._postgres:
-			self._postgres.stop()
+		for server in filter(None, self._postgres.values()):
+			server.stop()
 		for directory in self._temporary:
 			shutil.rmtree(directory, ignore_errors=True)
 

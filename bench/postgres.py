@@ -22,10 +22,10 @@ class Postgres:
 		subprocess.run([f"{self.programs}/{name}", "-D", f"{self.dir}/data", *args], check=True, cwd="/",
 		    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120, **self.user)
 
-	def start(self):
+	def start(self, options):
 		self.run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-		options = f"-c listen_addresses='' -c unix_socket_directories={self.dir} -c fsync=off -c shared_buffers=256MB"
-		self.run("pg_ctl", "start", "-w", "-s", "-l", f"{self.dir}/log", "-o", options)
+		self.run("pg_ctl", "start", "-w", "-s", "-l", f"{self.dir}/log", "-o",
+		    f"-c listen_addresses='' -c unix_socket_directories={self.dir} -c shared_buffers=256MB {options}")
 
 	def stop(self):
 		try:
@@ -34,15 +34,15 @@ class Postgres:
 			shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def start(ctx):
-	"""A running Postgres, or False when there is none to run."""
+def start(ctx, options):
+	"""options: of the server. A running Postgres, or False when there is none to run."""
 	found = sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl")) or [p for p in [shutil.which("pg_ctl")] if p]
 	if not found:
 		ctx.absent("PostgreSQL", "pg_ctl is not installed")
 		return False
 	server = Postgres(os.path.dirname(found[-1]))
 	try:
-		server.start()
+		server.start(options)
 	except BaseException:
 		shutil.rmtree(server.dir, ignore_errors=True)
 		raise

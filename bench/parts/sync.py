@@ -2,7 +2,8 @@
 """sync -- from the database to the table: COMMIT to visible, the first load, a burst, a policy of all origins.
 
 PostgreSQL runs without fsync, so that what a commit costs is work and not the
-disk. "bare" is a client that LISTENs and SELECTs the newest row.
+disk; one burst runs with it. "bare" is a client that LISTENs and SELECTs the
+newest row.
 """
 
 import contextlib
@@ -49,7 +50,7 @@ def load(ctx, database):
 
 def first_load(ctx, database, origins):
 	psql(database, "-c", COPY)		# into PostgreSQL's cache
-	took = ctx.interleave(ctx.pick(5, 3, 1), ours=lambda: load(ctx, database), psql=lambda: timed(psql, database, "-c", COPY))
+	took = ctx.interleave(ctx.pick(5 if origins <= 10**6 else 3, 3, 1), ours=lambda: load(ctx, database), psql=lambda: timed(psql, database, "-c", COPY))
 	seconds = [line["seconds"] for line in took["ours"]]
 	ctx.row(f"first load of {number(origins)} rows", "s", seconds, "psql COPY TO STDOUT >/dev/null", took["psql"],
 	    at_most=1.3 if origins >= 10**6 else None)
@@ -70,7 +71,7 @@ def running(ctx, database):
 
 
 def latency(ctx, options, bare):
-	lines = ctx.run("sync", "latency", *options, f"--bare={bare}", f"--commits={ctx.pick(1000, 300, 5)}",
+	lines = ctx.run("sync", "latency", *options, f"--bare={bare}", f"--commits={ctx.pick(600, 300, 5)}",
 	    f"--rounds={ctx.pick(5, 3, 1)}")
 	of = lambda subject, field: [line[field] for line in lines if line["latency"] == subject]
 	for since in ("sent", "returned"):
@@ -80,14 +81,29 @@ def latency(ctx, options, bare):
 			    at_most=1.5 if (since, point) == ("sent", "p50") else None)
 
 
-def burst(ctx, options):
+def burst(ctx, options, suffix=""):
 	commits, clients = ctx.pick(10000, 10000, 80), 8
 	lines = ctx.run("sync", "burst", *options, f"--commits={commits}", f"--clients={clients}", f"--rounds={ctx.pick(5, 3, 1)}")
 	of = lambda subject, field: [line[field] for line in lines if line["burst"] == subject]
-	name = f"burst of {commits} commits, {clients} clients"
+	name = f"burst of {commits} commits, {clients} clients{suffix}"
 	ctx.row(name, "commits/s", of("ours", "commits_per_s"), "the same without triggers", of("plain", "commits_per_s"))
 	for point in ("p50", "p99", "max"):
 		ctx.row(f"{name}: table behind, {point}", "ms", [us / 1000 for us in of("ours", f"lag_{point}_us")])
+
+
+def new_schema(ctx, server, origins):
+	database = new_database(ctx, server, f"bench_sync_{origins}")
+	psql(database, "-f", str(SCHEMA))
+	ctx.run("sync", "fill", f"--database={database}", f"--origins={origins}")
+	return database
+
+
+def durable_burst(ctx, origins):
+	database = new_schema(ctx, ctx.postgres(durable=True), origins)
+	with running(ctx, database) as table:
+		options = (f"--dir={table}", f"--database={database}", f"--origins={origins}")
+		ctx.run("sync", "plain", *options)
+		burst(ctx, options, ", each on disk")
 
 
 def policy(ctx, options, origins):
@@ -102,14 +118,14 @@ def measure(ctx):
 	bare = new_database(ctx, server, "bench_bare")
 	for origins in ctx.pick((10**6, 10**7), (10**6,), (1000,)):
 		ctx.say(f"{number(origins)} origins")
-		database = new_database(ctx, server, f"bench_sync_{origins}")
-		psql(database, "-f", str(SCHEMA))
-		ctx.run("sync", "fill", f"--database={database}", f"--origins={origins}")
+		database = new_schema(ctx, server, origins)
 		first_load(ctx, database, origins)
 		if origins > 10**6:
 			continue
 		with running(ctx, database) as table:
 			options = (f"--dir={table}", f"--database={database}", f"--origins={origins}")
 			latency(ctx, options, bare)
+			ctx.run("sync", "plain", *options)
 			burst(ctx, options)
 			policy(ctx, options, origins)
+	durable_burst(ctx, ctx.pick(10**5, 10**5, 1000))
