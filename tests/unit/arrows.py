@@ -12,7 +12,7 @@ PROGRAMS = ("responder", "syncd", "cachectl")
 # A library's header, and the only files that may include it.
 KNOW = {
 	"fcgiapp.h": r"responder/(main|serve|request|reply|pages)\.[ch]",
-	"libpq-fe.h": r"syncd/(pg|feed)\.[ch]|cachectl/db\.c",
+	"libpq-fe.h": r"syncd/(pg|feed_(session|delta|load))\.c|cachectl/db\.c",
 	"jansson.h": r"cachectl/(output|input)\.c|responder/pages\.[ch]",
 	"confuse.h": r"lib/config\.c",
 	"libpsl.h": r"lib/suffix\.c",
