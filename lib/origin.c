@@ -169,18 +169,20 @@ parse_port(uint16_t *port, struct span s)
 	return ORIGIN_OK;
 }
 
-/* The length of the longest. */
-static size_t
-longest_label(struct span host)
+/* From label to label, the farthest that begins within reach of the one before. */
+static bool
+has_long_label(struct span host)
 {
-	size_t start = 0, longest = 0;
+	const char *label = host.at, *end = host.at + host.len;
 
-	for (size_t i = 0; i <= host.len; i++)
-		if (i == host.len || host.at[i] == '.') {
-			longest = i - start > longest ? i - start : longest;
-			start = i + 1;
-		}
-	return longest;
+	while (end - label > ORIGIN_MAX_LABEL) {
+		const char *dot = memrchr(label, '.', ORIGIN_MAX_LABEL + 1);
+
+		if (dot == NULL)
+			return true;
+		label = dot + 1;
+	}
+	return false;
 }
 
 /* Every label 1 to 63 legal bytes. */
@@ -191,7 +193,7 @@ check_labels(struct span host, unsigned seen)
 		return ORIGIN_HOST_TOO_LONG;
 	if (seen & OUTSIDE)
 		return ORIGIN_BAD_HOST;
-	if (seen & EMPTY_LABEL || (host.len > ORIGIN_MAX_LABEL && longest_label(host) > ORIGIN_MAX_LABEL))
+	if (seen & EMPTY_LABEL || has_long_label(host))
 		return ORIGIN_BAD_LABEL;
 	return ORIGIN_OK;
 }
