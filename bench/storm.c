@@ -6,7 +6,8 @@
  * scheduler or the machine did. Prints a line of JSON per phase and round.
  *
  * A slow look-up's time is told apart by the reader's CPU clock: what is left
- * after its time off the CPU is ours to explain (`on_cpu`).
+ * after its time off the CPU is ours to explain (`on_cpu`). A reader that never
+ * left the CPU by itself (`voluntary`, 0) was off it by the scheduler's choice.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@
 #define POOL		16384	/* queries, made beforehand */
 #define AHEAD		4
 #define SLOW_NS		20000	/* worth asking for the CPU clock */
+#define STALL_NS	1000000
 #define CHECK_EVERY	1024	/* look-ups between looks at that clock */
 #define TICK_NS		1000000	/* the writer's pace */
 #define SUBS		32	/* buckets of the histogram per power of two */
@@ -32,8 +35,9 @@
 
 /* Written by one child each, read by the parent when it has ended. */
 struct record_of_times {
-	uint64_t	 count[BUCKETS];
-	uint64_t	 lookups, repeats, errors;
+	uint64_t	 fast[BUCKETS], slow[BUCKETS], slow_on_cpu[BUCKETS];	/* the slow ones twice: by both clocks */
+	uint64_t	 lookups, repeats, errors, stalls;			/* stalls: on the CPU */
+	uint64_t	 voluntary, involuntary;				/* switches away from the CPU */
 	int64_t		 wall_ns, cpu_ns, max_ns, max_on_cpu_ns;
 };
 
@@ -70,14 +74,14 @@ bucket_us(unsigned i)
 }
 
 static double
-percentile_us(const struct record_of_times *t, double fraction)
+percentile_us(const struct record_of_times *t, const uint64_t slow[BUCKETS], double fraction)
 {
 	uint64_t total = 0, seen = 0;
 
 	for (unsigned i = 0; i < BUCKETS; i++)
-		total += t->count[i];
+		total += t->fast[i] + slow[i];
 	for (unsigned i = 0; i < BUCKETS; i++)
-		if ((seen += t->count[i]) >= fraction * (double)total && seen > 0)
+		if ((seen += t->fast[i] + slow[i]) >= fraction * (double)total && seen > 0)
 			return bucket_us(i);
 	return 0;
 }
@@ -103,6 +107,9 @@ note_slow(struct stopwatch *s, int64_t ns, int64_t now)
 		s->to->max_ns = ns;
 	if (on_cpu > s->to->max_on_cpu_ns)
 		s->to->max_on_cpu_ns = on_cpu;
+	s->to->slow[bucket_of(ns)]++;
+	s->to->slow_on_cpu[bucket_of(on_cpu)]++;
+	s->to->stalls += on_cpu > STALL_NS;
 	stopwatch_check(s);
 }
 
@@ -111,10 +118,11 @@ stopwatch_lap(struct stopwatch *s)
 {
 	int64_t now = wall_ns(), ns = now - s->last;
 
-	s->to->count[bucket_of(ns)]++;
 	s->last = now;
 	if (ns > SLOW_NS)
 		note_slow(s, ns, now);
+	else
+		s->to->fast[bucket_of(ns)]++;
 }
 
 /* ---- readers ---- */
@@ -161,6 +169,16 @@ wait_for_start(void)
 }
 
 static void
+count_switches(struct record_of_times *to, int sign)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	to->voluntary += (uint64_t)(sign * u.ru_nvcsw);
+	to->involuntary += (uint64_t)(sign * u.ru_nivcsw);
+}
+
+static void
 read_until_told(struct record_of_times *to, uint64_t seed)
 {
 	struct query *pool = make_pool(seed);
@@ -175,6 +193,7 @@ read_until_told(struct record_of_times *to, uint64_t seed)
 	wait_for_start();
 	struct stopwatch s = { .to = to };
 	int64_t wall = wall_ns(), cpu = cpu_ns();
+	count_switches(to, -1);
 	stopwatch_check(&s);
 	for (unsigned i = 0; ; i++) {
 		const struct query *q = &pool[i % POOL];
@@ -188,6 +207,7 @@ read_until_told(struct record_of_times *to, uint64_t seed)
 			stopwatch_check(&s);
 		}
 	}
+	count_switches(to, 1);
 	to->wall_ns = wall_ns() - wall;
 	to->cpu_ns = cpu_ns() - cpu;
 	reader_close(&r);
@@ -301,33 +321,56 @@ step(struct storm *s, const char *phase)
 }
 
 static void
-print_outcome(const char *phase, unsigned round, const struct storm *s, uint64_t epochs, const struct table_info *info)
+add_up(struct record_of_times *sum, const struct record_of_times *t)
+{
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		sum->fast[b] += t->fast[b];
+		sum->slow[b] += t->slow[b];
+		sum->slow_on_cpu[b] += t->slow_on_cpu[b];
+	}
+	sum->lookups += t->lookups;
+	sum->repeats += t->repeats;
+	sum->errors += t->errors;
+	sum->stalls += t->stalls;
+	sum->voluntary += t->voluntary;
+	sum->involuntary += t->involuntary;
+	sum->max_ns = t->max_ns > sum->max_ns ? t->max_ns : sum->max_ns;
+	sum->max_on_cpu_ns = t->max_on_cpu_ns > sum->max_on_cpu_ns ? t->max_on_cpu_ns : sum->max_on_cpu_ns;
+}
+
+static void
+print_times(const char *prefix, const struct record_of_times *t)
+{
+	printf("\"%sp50_us\":%.3f,\"%sp99_us\":%.3f,\"%sp9999_us\":%.3f,\"%sp9999_on_cpu_us\":%.3f,\"%smax_us\":%.1f,"
+	    "\"%smax_on_cpu_us\":%.1f,\"%sstalls\":%llu,", prefix, percentile_us(t, t->slow, 0.5), prefix,
+	    percentile_us(t, t->slow, 0.99), prefix, percentile_us(t, t->slow, 0.9999), prefix,
+	    percentile_us(t, t->slow_on_cpu, 0.9999), prefix, (double)t->max_ns / 1000, prefix,
+	    (double)t->max_on_cpu_ns / 1000, prefix, (unsigned long long)t->stalls);
+}
+
+static void
+print_outcome(const char *phase, unsigned round, const struct storm *s, double seconds, uint64_t epochs,
+    const struct table_info *info)
 {
 	struct record_of_times sum = { 0 };
 	double wall = 0, cpu = 0;
 
 	for (unsigned i = 0; i < options.readers; i++) {
 		const struct record_of_times *t = &shared->readers[i];
-		for (unsigned b = 0; b < BUCKETS; b++)
-			sum.count[b] += t->count[b];
-		sum.lookups += t->lookups;
-		sum.repeats += t->repeats;
-		sum.errors += t->errors;
+
+		add_up(&sum, t);
 		wall += (double)t->lookups / ((double)t->wall_ns / 1e9);
 		cpu += (double)t->lookups / ((double)t->cpu_ns / 1e9);
-		sum.max_ns = t->max_ns > sum.max_ns ? t->max_ns : sum.max_ns;
-		sum.max_on_cpu_ns = t->max_on_cpu_ns > sum.max_on_cpu_ns ? t->max_on_cpu_ns : sum.max_on_cpu_ns;
 	}
 	printf("{\"phase\":\"%s\",\"round\":%u,\"readers\":%u,\"origins\":%llu,\"shards\":%u,\"lookups_per_s\":%.0f,"
-	    "\"lookups_per_cpu_s\":%.0f,\"repeats\":%llu,\"errors\":%llu,\"p50_us\":%.3f,\"p99_us\":%.3f,\"p9999_us\":%.3f,"
-	    "\"max_us\":%.1f,\"max_on_cpu_us\":%.1f,\"control_p9999_us\":%.3f,\"control_max_us\":%.1f,"
-	    "\"control_max_on_cpu_us\":%.1f,\"changes_per_s\":%.0f,\"epochs\":%llu}\n",
+	    "\"lookups_per_cpu_s\":%.0f,\"repeats\":%llu,\"errors\":%llu,\"voluntary\":%llu,\"involuntary\":%llu,",
 	    phase, round, options.readers, (unsigned long long)options.load.origins, info->shards, wall,
 	    cpu / options.readers, (unsigned long long)sum.repeats, (unsigned long long)sum.errors,
-	    percentile_us(&sum, 0.5), percentile_us(&sum, 0.99), percentile_us(&sum, 0.9999), (double)sum.max_ns / 1000,
-	    (double)sum.max_on_cpu_ns / 1000, percentile_us(&shared->control, 0.9999),
-	    (double)shared->control.max_ns / 1000, (double)shared->control.max_on_cpu_ns / 1000,
-	    (double)s->changes / options.seconds, (unsigned long long)epochs);
+	    (unsigned long long)sum.voluntary, (unsigned long long)sum.involuntary);
+	print_times("", &sum);
+	print_times("control_", &shared->control);
+	printf("\"seconds\":%.3f,\"changes_per_s\":%.0f,\"epochs\":%llu}\n", seconds, (double)s->changes / seconds,
+	    (unsigned long long)epochs);
 	fflush(stdout);
 }
 
@@ -350,17 +393,19 @@ run_phase(struct storm *s, const char *phase, unsigned round)
 		usleep(1000);
 	reader_info(r, &before);
 	shared->go = 1;
-	int64_t end = wall_ns() + (int64_t)(options.seconds * 1e9);
+	int64_t begun = wall_ns(), now = begun;
 	s->changes = 0;
-	s->next_tick = wall_ns();
-	for (int64_t now; (now = wall_ns()) < end; beat(s, now))
+	s->next_tick = begun;
+	for (; now < begun + (int64_t)(options.seconds * 1e9); now = wall_ns()) {
 		step(s, phase);
+		beat(s, now);
+	}
 	shared->stop = 1;
 	while (n > 0)
 		if (waitpid(children[--n], &status, 0) < 0 || status != 0)
 			die("a reader failed", EIO);
 	reader_info(r, &after);
-	print_outcome(phase, round, s, after.epoch - before.epoch, &after);
+	print_outcome(phase, round, s, (double)(now - begun) / 1e9, after.epoch - before.epoch, &after);
 	reader_close(&r);
 }
 

@@ -45,4 +45,4 @@ close_list(void)
 	free(list);
 }
 
-const struct subject subject_list = { "list", build, find, close_list, 10000, 50, true, false };
+const struct subject subject_list = { "list", build, find, close_list, 10000, 500, true, false };
