@@ -6,15 +6,16 @@ import shutil
 import subprocess
 
 
+OURS = ("#d62728", "#8b0000", "#ff7f7f")
 COLOURS = ("#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#ff7f0e")
 
 
-def style(legend, others):
+def style(legend, ours, others):
 	"""Ours is seen first, a limit is no competitor; the rest take the next colour."""
 	if legend.startswith("limit"):
 		return "linecolor '#555555' dashtype 2 linewidth 1.5 pointtype 7 pointsize 0.4"
 	if legend.startswith("corscache"):
-		return "linecolor '#d62728' linewidth 2.5 pointtype 7 pointsize 0.6"
+		return f"linecolor '{next(ours)}' linewidth 2.5 pointtype 7 pointsize 0.6"
 	return f"linecolor '{next(others)}' linewidth 1.5 pointtype 7 pointsize 0.5"
 
 
@@ -35,8 +36,8 @@ def draw(out, name, title, x, y, curves, logarithmic):
 			file.writelines(f"{px} {py}\n" for px, py in points)
 			file.write("\n\n")
 	xs, ys = ({p[i] for points in curves.values() for p in points} for i in (0, 1))
-	others = itertools.cycle(COLOURS)
-	lines = [f'"{name}.dat" index {i} using 1:2 with linespoints {style(legend, others)} title columnheader(1)'
+	ours, others = itertools.cycle(OURS), itertools.cycle(COLOURS)
+	lines = [f'"{name}.dat" index {i} using 1:2 with linespoints {style(legend, ours, others)} title columnheader(1)'
 	    for i, legend in enumerate(curves)]
 	script = [
 		"set terminal svg size 760,460 noenhanced dynamic background 'white' font 'sans-serif,13'",

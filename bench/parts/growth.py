@@ -11,7 +11,7 @@ import shutil
 import statistics
 
 from parts.lookup import PLAIN, number, run
-from parts.responder import servers
+from parts.responder import fill, servers
 
 order = 60
 
@@ -90,7 +90,6 @@ def measure(ctx):
 	for what in ("realms", "policies"):
 		by(ctx, what, ctx.pick(10**5, 10**5, 10))
 	by_readers(ctx)
-	table = ctx.directory()
-	ctx.run("fcgi_load", f"--fill={table}")
+	table = fill(ctx, 10**5)
 	by_connections(ctx, table)
 	by_threads(ctx, table)
