@@ -1,5 +1,5 @@
 # doc
-dist_doc_DATA = README.md NEWS.md LICENSE doc/architecture.md doc/operations.md doc/security.md
+dist_doc_DATA = README.md NEWS.md LICENSE doc/architecture.md doc/operations.md doc/security.md doc/status-page.png
 dist_man_MANS += doc/man/cachectl.1 doc/man/corscache.conf.5 \
 	doc/man/corscache-responder.8 doc/man/corscache-syncd.8
 

@@ -57,7 +57,7 @@ write_verdict(const struct page *p)
 		title = h->table.ready ? h->table.held_all ? "Held" : "Stale" : "Not ready";
 		sentence = "Every origin is refused.";
 	} else if (h->nproblems > 0) {
-		title = "Ready, but";
+		title = "Needs attention";
 		sentence = "Requests are answered from the last good table.";
 	} else {
 		title = "Ready";
