@@ -385,10 +385,6 @@ read_file(struct loaded *l, const char *file, char *err, size_t errlen)
 	blank_comments(text);
 	error = parse(l, path, text, err, errlen);
 	free(text);
-	if (error == 0 && (l->file = strdup(path)) == NULL) {
-		snprintf(err, errlen, "%s: out of memory", path);
-		return -1;
-	}
 	return error;
 }
 
