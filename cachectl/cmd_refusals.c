@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,7 +151,8 @@ cmd_refusals(const struct call *call)
 		return EXIT_MISUSED;
 	error = refusals_read(call->config->table_path, (int64_t)time(NULL), &report);
 	if (error != 0) {
-		complain("the refusals in %s/counters cannot be read: %s", call->config->table_path, strerror(-error));
+		complain("the refusals in %s/counters cannot be read: %s%s", call->config->table_path, strerror(-error),
+		    error == -EACCES ? "; they are for root and the group of that directory" : "");
 		return EXIT_FAILED;
 	}
 	if (is_by_time && report.refused.nitems > 0)

@@ -136,7 +136,7 @@ print_json(struct stats *s)
 	object_print(o);
 }
 
-/* Counters that are not there yet, or not any more, are no reason to stop watching. */
+/* Counters that are not there, not yet or not any more, are zeros: no reason to stop watching. */
 static int
 look(const struct call *call, struct counters_sum *sum)
 {
@@ -144,7 +144,8 @@ look(const struct call *call, struct counters_sum *sum)
 
 	if (error == 0)
 		return EXIT_YES;
-	complain("the counters in %s cannot be read: %s", call->config->table_path, strerror(-error));
+	complain("the counters in %s cannot be read: %s%s", call->config->table_path, strerror(-error),
+	    error == -EACCES ? "; they are for root and the group of its directory counters" : "");
 	return EXIT_FAILED;
 }
 

@@ -21,6 +21,7 @@
 struct look {
 	struct health		 health;
 	struct refusals_report	 report;
+	int			 error;		/* 0, or -errno: what responders count could not be read */
 	double			 at_s;		/* CLOCK_MONOTONIC; 0: not looked yet */
 };
 
@@ -31,22 +32,20 @@ struct top {
 	struct look		 now, before;
 };
 
-static int
+static void
 look(struct top *t)
 {
 	const struct config *config = t->call->config;
 	struct timespec clock;
-	int error;
 
 	clock_gettime(CLOCK_REALTIME, &clock);
 	reader_refresh(t->reader);
-	error = refusals_read(config->table_path, clock.tv_sec, &t->now.report);
-	if (error != 0)
-		memset(&t->now.report, 0, sizeof t->now.report);	/* health says why: it is the same directory */
+	t->now.error = refusals_read(config->table_path, clock.tv_sec, &t->now.report);
 	health_read(&t->now.health, t->reader, config->table_path, config->responder_max_stale_s,
 	    (int64_t)clock.tv_sec * 1000 + clock.tv_nsec / 1000000);
+	if (t->now.error == 0)
+		t->now.error = t->now.health.counters_error;
 	t->now.at_s = screen_now();
-	return error;
 }
 
 static double
@@ -71,7 +70,9 @@ show_health(const struct top *t)
 
 	screen_line(COLOUR_BOLD, "corscache " PACKAGE_VERSION "   %s   every %g s   q quits",
 	    human_time(when, h->now_ms / 1000), t->interval_s);
-	if (h->nproblems == 0)
+	if (t->now.error != 0)
+		screen_line(COLOUR_BAD, "what responders count cannot be read: %s", strerror(-t->now.error));
+	else if (h->nproblems == 0)
 		screen_line(COLOUR_GOOD, "healthy");
 	else
 		screen_line(COLOUR_BAD, "unhealthy: %s%s", escaped(what, sizeof what, span_of(h->problems[0].what)),
