@@ -18,7 +18,7 @@ cmd_resync(const struct call *call)
 		object_text(o, "asked", "resync");
 		object_print(o);
 	} else {
-		remark("asked corscache-syncd for the whole table%s%s", text[0] != '\0' ? ": " : "", text);
+		remark("corscache-syncd says: %s", text);
 	}
 	return EXIT_YES;
 }

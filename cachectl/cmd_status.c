@@ -45,10 +45,10 @@ static void
 print_table(const struct health *h, const char *path)
 {
 	const struct table_info *t = &h->table;
-	char rows[HUMAN_MAX], policies[HUMAN_MAX], bytes[HUMAN_MAX], capacity[HUMAN_MAX];
+	char rows[COUNTED_MAX], policies[HUMAN_MAX], bytes[HUMAN_MAX], capacity[HUMAN_MAX];
 
 	printf("table       %s, generation %" PRIu64 ", epoch %" PRIu64 "\n", path, t->table, t->epoch);
-	printf("            %s rows, %s polic%s, %" PRIu32 " shard%s\n", human_count(rows, t->rows),
+	printf("            %s, %s polic%s, %" PRIu32 " shard%s\n", human_counted(rows, t->rows, "row"),
 	    human_count(policies, t->policies), t->policies == 1 ? "y" : "ies", t->shards, t->shards == 1 ? "" : "s");
 	printf("            %s in all", human_bytes(bytes, t->bytes));
 	if (t->rows >= FEW_ROWS)
@@ -63,7 +63,7 @@ static void
 print_sync(const struct health *h)
 {
 	const struct status *s = &h->sync;
-	char at[HUMAN_MAX], count[HUMAN_MAX], took[HUMAN_MAX];
+	char at[HUMAN_MAX], count[COUNTED_MAX], took[HUMAN_MAX];
 
 	if (h->table.writer_alive)
 		printf("writer      process %" PRId64 ", heartbeat %s\n", s->writer_pid, ago(at, h, s->heartbeat_at));
@@ -76,13 +76,13 @@ print_sync(const struct health *h)
 	printf("fresh       %s\n", ago(at, h, s->fresh_at));
 	printf("snapshot    %s", ago(at, h, s->snapshot_at));
 	if (s->snapshot_at != 0)
-		printf(": %s rows in %s", human_count(count, (uint64_t)s->snapshot_rows),
+		printf(": %s in %s", human_counted(count, (uint64_t)s->snapshot_rows, "row"),
 		    human_duration(took, s->snapshot_ms));
 	if (s->loading_rows > 0)
-		printf("; loading: %s rows so far", human_count(count, (uint64_t)s->loading_rows));
+		printf("; loading: %s so far", human_counted(count, (uint64_t)s->loading_rows, "row"));
 	putchar('\n');
 	printf("changes     %s applied", human_count(count, (uint64_t)s->changes));
-	printf("; %s rows left out", human_count(count, (uint64_t)s->left_out));
+	printf("; %s left out", human_counted(count, (uint64_t)s->left_out, "row"));
 	printf(", %s held\n", human_count(count, (uint64_t)s->held));
 }
 

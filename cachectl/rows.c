@@ -6,6 +6,23 @@
 #include <string.h>
 #include <time.h>
 
+/* What to do next, by what is in the way. */
+static void
+complain_of_table(const struct call *call, int error, const char *why)
+{
+	const char *path = call->config->table_path, *file = config_file(call->config);
+
+	if (error == -ENOENT)
+		complain("there is no table in %s. corscache-syncd makes it: start that (systemctl start corscache-syncd), or fill "
+		    "a table from a file with cachectl load. If it is elsewhere, say table.path in %s, or --table DIR", path,
+		    file != NULL ? file : CONFIG_DEFAULT_FILE);
+	else if (error == -EACCES)
+		complain("no table can be read in %s: %s. The group table.group may read it: be a member of that group, or root",
+		    path, why);
+	else
+		complain("no table can be read in %s: %s; corscache-syncd makes it, for the group table.group", path, why);
+}
+
 static int
 open_table(const struct call *call, struct reader **r, int also_fine)
 {
@@ -17,8 +34,7 @@ open_table(const struct call *call, struct reader **r, int also_fine)
 	}
 	if ((error = reader_refresh(*r)) == 0 || error == also_fine)
 		return EXIT_YES;
-	complain("no table can be read in %s: %s; corscache-syncd makes it, for the group table.group",
-	    call->config->table_path, reader_strerror(*r));
+	complain_of_table(call, error, reader_strerror(*r));
 	reader_close(r);
 	return EXIT_FAILED;
 }

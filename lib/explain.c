@@ -39,6 +39,7 @@ struct search {
 	uint64_t		 rows;		/* seen so far */
 	uint64_t		 most;
 	int64_t			 now_s;
+	bool			 wants_unsafe;	/* the rows that row_is_unsafe() */
 };
 
 /* NULL: nothing that a person would take for the same. */
@@ -49,6 +50,9 @@ why_near(const struct search *s, const struct row *row, const struct rule *rule)
 	bool is_suffix = rule->form == RULE_SUFFIX || rule->form == RULE_SUFFIX_ANY_PORT;
 	bool same_realm = spans_equal(row->realm, s->e->request.realm);
 
+	if (s->wants_unsafe)
+		return same_realm && row->allow && rule_matches(rule, o) && (rule->form == RULE_ANY || row->public_suffix ||
+		    origin_is_insecure(r)) ? "it may not carry the credentials of its policy" : NULL;
 	if (rule->form == RULE_ANY)
 		return NULL;
 	if (rule_matches(rule, o)) {
@@ -102,17 +106,77 @@ nothing_matched(enum reason reason)
 	return reason == REASON_ORIGIN_UNKNOWN || reason == REASON_REALM_UNKNOWN || reason == REASON_ROW_EXPIRED;
 }
 
+/* ---- policies that would do ---- */
+
+struct choice {
+	struct explanation	*e;
+	const struct policy	*policy;	/* the one that is looked at */
+};
+
+static bool
+permits_header(struct span name, void *arg)
+{
+	const struct choice *c = arg;
+
+	return policy_allows_header(c->policy, name);
+}
+
+static bool
+permits(struct choice *c)
+{
+	const struct request *q = &c->e->request;
+	struct span culprit;
+
+	if (row_is_unsafe(RULE_EXACT, &c->e->origin, false, c->policy))
+		return false;
+	return c->e->answer.decision.class != REQUEST_PREFLIGHT || (policy_allows_method(c->policy, q->acrm) &&
+	    acrh_each(q, permits_header, c, &culprit) == REASON_ALLOWED);
+}
+
+/* The default is best, then the first by name. */
+static void
+choose(char best[POLICY_MAX_NAME + 1], struct span name)
+{
+	char text[POLICY_MAX_NAME + 1];
+
+	copy_text(text, name);
+	if (best[0] == '\0' || strcmp(text, "default") == 0 || (strcmp(best, "default") != 0 && strcmp(text, best) < 0))
+		strcpy(best, text);
+}
+
+static int
+look_at_policy(const struct policy *p, void *arg)
+{
+	struct choice *c = arg;
+
+	c->policy = p;
+	if (permits(c))
+		choose(c->e->fitting, p->name);
+	if (!p->credentials)
+		choose(c->e->harmless, p->name);
+	return 0;
+}
+
 void
 explain(struct reader *r, const struct explain_options *options, struct explanation *e)
 {
 	struct search s = { .e = e, .most = options->near_rows, .now_s = options->answer.now_s };
+	struct choice c = { .e = e };
+	enum reason reason;
 
 	e->nnear = 0;
 	e->near_is_cut = false;
+	e->fitting[0] = e->harmless[0] = '\0';
 	e->status = request_origin(&e->request, &e->origin);
 	answer(r, &e->request, &options->answer, true, &e->answer, e->headers, sizeof e->headers);
-	if (nothing_matched(e->answer.decision.reason) && e->status == ORIGIN_OK)
+	reason = e->answer.decision.reason;
+	s.wants_unsafe = reason == REASON_ROW_UNSAFE;
+	if (e->status != ORIGIN_OK)
+		return;
+	if (nothing_matched(reason) || s.wants_unsafe)
 		reader_each(r, NULL, collect_near, &s);
+	if (nothing_matched(reason) || s.wants_unsafe || reason == REASON_ROW_REFUSES)
+		reader_each_policy(r, look_at_policy, &c);
 }
 
 /* ---- what would allow it ---- */
@@ -127,28 +191,116 @@ print_append(FILE *out, const struct explanation *e, const char *list, struct sp
 	sql_literal(out, span_of(e->answer.policy));
 }
 
+/* UPDATE cors.origins SET change WHERE realm = '' AND origin = 'row' */
+static void
+print_update(FILE *out, const struct explanation *e, const char *change, const char *policy, const char *row)
+{
+	fprintf(out, "UPDATE cors.origins SET %s", change);
+	if (policy != NULL)
+		sql_literal(out, span_of(policy));
+	fputs(" WHERE realm = ", out);
+	sql_literal(out, e->request.realm);
+	fputs(" AND origin = ", out);
+	sql_literal(out, span_of(row));
+}
+
+/* Under a policy that permits what is asked; where none does, the next question tells what it lacks. */
+static void
+print_allow(FILE *out, const struct explanation *e)
+{
+	fputs("SELECT cors.allow(", out);
+	sql_literal(out, e->request.origin);
+	fputs(", ", out);
+	sql_literal(out, e->request.realm);
+	if (e->fitting[0] != '\0' && strcmp(e->fitting, "default") != 0) {
+		fputs(", ", out);
+		sql_literal(out, span_of(e->fitting));
+	}
+	fputs(e->fitting[0] != '\0' ? ")" : "); -- no policy permits all that is asked: ask again then", out);
+}
+
+/* The first row of its realm that nearly matches for that reason; NULL: none. */
+static const char *
+find_near(const struct explanation *e, const char *why)
+{
+	size_t i;
+
+	for (i = 0; i < e->nnear; i++)
+		if (strstr(e->near[i].why, why) != NULL && spans_equal(span_of(e->near[i].realm), e->request.realm))
+			return e->near[i].row;
+	return NULL;
+}
+
+static void
+print_next_expired(FILE *out, const struct explanation *e)
+{
+	const char *row = find_near(e, "expired");
+
+	if (row != NULL)
+		print_update(out, e, "expires_at = NULL", NULL, row);
+	else
+		print_allow(out, e);
+}
+
+static void
+print_next_refused(FILE *out, const struct explanation *e)
+{
+	if (spans_equal(span_of(e->answer.row), e->request.origin))
+		print_update(out, e, "allow = true", NULL, e->answer.row);
+	else
+		print_allow(out, e);
+}
+
+static void
+print_next_unsafe(FILE *out, const struct explanation *e)
+{
+	const char *row = find_near(e, "credentials");
+
+	if (row != NULL && e->harmless[0] != '\0')
+		print_update(out, e, "policy = ", e->harmless, row);
+	else
+		fputs("give the row a policy without credentials, or, for http and public suffixes, one with insecure = true", out);
+}
+
+/* Some names no policy can have. */
+static void
+print_next_header(FILE *out, const struct explanation *e)
+{
+	_Alignas(8) char block[POLICY_MAX];
+	const struct policy_row row = { .name = span_of("x"), .headers = &e->answer.decision.culprit, .nheaders = 1,
+		.max_age = POLICY_NO_MAX_AGE };
+	enum policy_status status;
+	size_t len;
+
+	status = policy_compile(&row, block, &len, NULL);
+	if (status == POLICY_OK)
+		print_append(out, e, "headers", e->answer.decision.culprit);
+	else
+		fputs(policy_strstatus(status), out);
+}
+
 static void
 print_next(FILE *out, const struct explanation *e)
 {
 	switch (e->answer.decision.reason) {
 	case REASON_ORIGIN_UNKNOWN:
 	case REASON_REALM_UNKNOWN:
+		print_allow(out, e);
+		break;
 	case REASON_ROW_EXPIRED:
+		print_next_expired(out, e);
+		break;
 	case REASON_ROW_REFUSES:
-		fputs("SELECT cors.allow(", out);
-		sql_literal(out, e->request.origin);
-		fputs(", ", out);
-		sql_literal(out, e->request.realm);
-		fputs(")", out);
+		print_next_refused(out, e);
 		break;
 	case REASON_METHOD_NOT_ALLOWED:
 		print_append(out, e, "methods", e->request.acrm);
 		break;
 	case REASON_HEADER_NOT_ALLOWED:
-		print_append(out, e, "headers", e->answer.decision.culprit);
+		print_next_header(out, e);
 		break;
 	case REASON_ROW_UNSAFE:
-		fputs("give the row a policy without credentials, or, for http and public suffixes, one with insecure = true", out);
+		print_next_unsafe(out, e);
 		break;
 	case REASON_INVALIDATED:
 		fputs("the database confirms it when corscache-syncd reaches it: see cachectl status, or cachectl resync", out);

@@ -29,6 +29,8 @@ struct explanation {
 	enum origin_status status;
 	struct near	 near[EXPLAIN_NEAR_MAX];
 	size_t		 nnear;
+	char		 fitting[POLICY_MAX_NAME + 1];	/* a policy that permits what is asked, "" if none does */
+	char		 harmless[POLICY_MAX_NAME + 1];	/* one without credentials, "" if there is none */
 	bool		 near_is_cut;		/* more rows than near_rows: some were not looked at */
 };
 

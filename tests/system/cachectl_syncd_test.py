@@ -158,6 +158,23 @@ class Beside(unittest.TestCase):
 		self.run_("invalidate", "--all", want=YES)
 		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)
 
+	def test_what_check_advises_works(self):
+		"""The SQL is run as it is printed, until the request is allowed."""
+		self.db.ok("INSERT INTO cors.origins (origin, policy, allow, expires_at) VALUES ('https://old.example', 'api', true, '2020-01-01'), "
+		    "('https://no.example', 'api', false, NULL), ('https://*.co.uk', 'api', true, NULL), ('https://*.deny.example', 'default', false, NULL)")
+		eventually("applied", lambda: self.run_("verify").returncode == YES)
+		for args, most in ((["https://new.example"], 1), (["https://new.example", "--realm", "it's \\ ü"], 1),
+		    (["https://put.example", "--method", "PUT"], 1), (["https://h.example", "--method", "PATCH", "--header", "x-new"], 3),
+		    (["https://old.example"], 1), (["https://no.example", "--method", "PUT"], 1), (["https://x.deny.example"], 1),
+		    (["https://x.co.uk"], 1), ([A, "--method", "DELETE", "--header", "x-a", "--header", "x-b"], 3)):
+			with self.subTest(args):
+				for _ in range(most):
+					answer = self.json("check", *args, want=NO)
+					self.db.ok(answer["next"].replace("; --", " --") + "\n")
+					eventually("applied", lambda: self.run_("verify").returncode == YES and
+					    json.loads(self.run_("--json", "check", *args).stdout)["next"] != answer["next"])
+				self.run_("check", *args, want=YES)
+
 	def test_resync_loads_a_whole_table(self):
 		before = self.json("status")["sync"]["snapshots"]
 		self.assertEqual(self.json("resync"), {"version": 1, "asked": "resync"})

@@ -111,6 +111,12 @@ class NoTable(Case):
 			self.assertEqual(done.out, "")
 		self.assertFalse(self.table.exists())
 
+	def test_it_says_who_makes_a_table_and_where(self):
+		for args in ([], ["list"], ["dump"]):
+			err = self.run_(*args, want=FAILED).err
+			for word in ("start corscache-syncd", "cachectl load", str(self.table), "table.path", "--table"):
+				self.assertIn(word, err)
+
 	def test_counters_of_nobody_are_zero(self):
 		self.assertEqual(set(self.json("stats")["counters"].values()), {0})
 
@@ -325,12 +331,22 @@ class Check(Case):
 		    "Access-Control-Expose-Headers") for h in self.check("https://app.example.com")["headers"]])
 
 	def test_each_refusal_says_why_and_what_to_do(self):
+		self.load(TABLE + '{"origin":"https://*.github.io","policy":"api","unsafe":true}\n{"origin":"https://*.deny.example","allow":false}\n')
 		app = "https://app.example.com"
 		for origin, args, reason, row, following in (
 		    ("https://nope.example", [], "origin-unknown", None, "SELECT cors.allow('https://nope.example', '')"),
 		    (app, ["--realm", "it's"], "realm-unknown", None, f"SELECT cors.allow('{app}', 'it''s')"),
-		    ("https://old.example.com", [], "row-expired", None, "cors.allow"),
-		    ("https://bad.wild.example", [], "row-refuses", "https://bad.wild.example", "cors.allow"),
+		    ("https://nope.example", ["--method", "PUT", "--header", "content-type"], "origin-unknown", None,
+		        "SELECT cors.allow('https://nope.example', '', 'api')"),
+		    ("https://nope.example", ["--method", "PATCH"], "origin-unknown", None, "cors.allow('https://nope.example', ''); -- no policy"),
+		    ("https://old.example.com", [], "row-expired", None,
+		        "UPDATE cors.origins SET expires_at = NULL WHERE realm = '' AND origin = 'https://old.example.com'"),
+		    ("https://a.github.io", [], "row-unsafe", None,
+		        "UPDATE cors.origins SET policy = 'default' WHERE realm = '' AND origin = 'https://*.github.io'"),
+		    ("https://x.deny.example", [], "row-refuses", "https://*.deny.example", "SELECT cors.allow('https://x.deny.example', '')"),
+		    (app, ["--header", "Cookie"], "header", app, "no browser lets a script set"),
+		    ("https://bad.wild.example", [], "row-refuses", "https://bad.wild.example",
+		        "UPDATE cors.origins SET allow = true WHERE realm = '' AND origin = 'https://bad.wild.example'"),
 		    (app, ["--method", "PATCH"], "method", app, "methods = methods || 'PATCH'::text WHERE name = 'api'"),
 		    (app, ["--method", "TRACE"], "method-forbidden", None, None),
 		    (app, ["--header", "x-foo"], "header", app, "headers = headers || 'x-foo'::text WHERE name = 'api'"),
