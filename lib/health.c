@@ -24,7 +24,8 @@ diagnose(struct health *h, int64_t max_stale_s)
 	h->refuses_all |= look(h, !h->table.ready, "there is no table yet: every origin is refused",
 	    "corscache-syncd publishes it after its first snapshot: start it, or read its log");
 	h->refuses_all |= look(h, h->table.held_all,
-	    "cachectl invalidate --all is in force: every origin is refused", "cachectl resync loads a new table and ends it");
+	    "cachectl invalidate --all is in force: every origin is refused",
+	    "cachectl resync loads a new table and ends it");
 	h->refuses_all |= look(h, max_stale_s > 0 && h->now_ms - s->fresh_at > max_stale_s * 1000,
 	    "the table is older than responder.max_stale_s: every origin is refused",
 	    "get corscache-syncd to its database again, or raise responder.max_stale_s and send SIGHUP to the responder");

@@ -209,8 +209,8 @@ page_write_duration_tile(const struct page *p)
 {
 	char half[HUMAN_MAX], most[HUMAN_MAX];
 
-	fprintf(p->out, "<section class=tile><h2>Half of them within</h2><p class=big>%s</p><p>99 of 100 within %s</p></section>\n",
-	    quantile(half, p, 0.5), quantile(most, p, 0.99));
+	fprintf(p->out, "<section class=tile><h2>Half of them within</h2><p class=big>%s</p>"
+	    "<p>99 of 100 within %s</p></section>\n", quantile(half, p, 0.5), quantile(most, p, 0.99));
 }
 
 #define COLUMN		26	/* of the histogram: its width with the gap, */
@@ -226,8 +226,8 @@ write_column(const struct page *p, unsigned bucket, uint64_t most)
 
 	if (n > 0 && height < 1)
 		height = 1;		/* a few are to be seen, too */
-	fprintf(p->out, "<rect class=fl x=%u y=%.2f width=%d height=%.2f><title>", bucket * COLUMN + 1, COLUMN_FOOT - height,
-	    COLUMN - 2, height);
+	fprintf(p->out, "<rect class=fl x=%u y=%.2f width=%d height=%.2f><title>", bucket * COLUMN + 1,
+	    COLUMN_FOOT - height, COLUMN - 2, height);
 	page_put_count(p, "", n, bucket == COUNTERS_BUCKETS - 1 ? " " : " within ");
 	fprintf(p->out, "%s</title></rect>", bucket_end(end, bucket));
 	if (bucket % 4 == 0)
@@ -262,13 +262,13 @@ page_write_durations(const struct page *p)
 	for (i = 0; i < COUNTERS_BUCKETS; i++)
 		most = bucket_count(p, i) > most ? bucket_count(p, i) : most;
 	fprintf(p->out, "<section class=half aria-labelledby=durations><h2 id=durations>Time to answer</h2>\n"
-	    "<svg viewBox=\"0 0 %d %d\" role=img aria-label=\"Histogram of the time to answer\">", COUNTERS_BUCKETS * COLUMN,
-	    COLUMN_FOOT + 26);
+	    "<svg viewBox=\"0 0 %d %d\" role=img aria-label=\"Histogram of the time to answer\">",
+	    COUNTERS_BUCKETS * COLUMN, COLUMN_FOOT + 26);
 	fprintf(p->out, "<path class=axis d=\"M0 %dH%d\" />", COLUMN_FOOT, COUNTERS_BUCKETS * COLUMN);
 	for (i = 0; i < COUNTERS_BUCKETS; i++)
 		write_column(p, i, most);
-	fprintf(p->out, "</svg>\n<p class=hint>50 %% within %s, 90 %% within %s, 99 %% within %s", quantile(half, p, 0.5),
-	    quantile(ninety, p, 0.9), quantile(last, p, 0.99));
+	fprintf(p->out, "</svg>\n<p class=hint>50 %% within %s, 90 %% within %s, 99 %% within %s",
+	    quantile(half, p, 0.5), quantile(ninety, p, 0.9), quantile(last, p, 0.99));
 	if (total > 0)
 		fprintf(p->out, ", %s on average; pages included",
 		    microseconds(mean, (double)COUNT(p, duration_ns) / (double)total / 1000));

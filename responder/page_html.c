@@ -64,8 +64,8 @@ write_verdict(const struct page *p)
 		sentence = h->is_static ? "Requests are answered from a table that was loaded from a file." :
 		    "Requests are answered from a table that equals the database.";
 	}
-	fprintf(p->out, "<section class=\"health %s\" aria-labelledby=health><h2 id=health>%s</h2><p>%s</p>", class, title,
-	    sentence);
+	fprintf(p->out, "<section class=\"health %s\" aria-labelledby=health><h2 id=health>%s</h2><p>%s</p>", class,
+	    title, sentence);
 }
 
 static void
@@ -179,8 +179,8 @@ write_table(const struct page *p)
 	put_fact(p, "Policies", t->policies);
 	fprintf(p->out, "<dt>Memory</dt><dd>%s, %s of it of replaced rows</dd>", human_bytes(bytes, t->bytes),
 	    human_bytes(dead, t->dead_bytes));
-	fprintf(p->out, "<dt>Generation</dt><dd>%" PRIu64 ", epoch %" PRIu64 ", %" PRIu32 " shard%s</dd>", t->table, t->epoch,
-	    t->shards, t->shards == 1 ? "" : "s");
+	fprintf(p->out, "<dt>Generation</dt><dd>%" PRIu64 ", epoch %" PRIu64 ", %" PRIu32 " shard%s</dd>", t->table,
+	    t->epoch, t->shards, t->shards == 1 ? "" : "s");
 	put_fact(p, "Serving threads", p->health.counters.owners);
 	put_fact(p, "Connections", COUNT(p, connections));
 	put_fact(p, "Broken off", COUNT(p, protocol_errors));
@@ -206,8 +206,8 @@ write_head(const struct page *p)
 	    "<meta name=viewport content=\"width=device-width, initial-scale=1\"><title>corscache: %s</title>\n",
 	    p->health.refuses_all ? "refuses everything" : p->health.nproblems > 0 ? "needs attention" : "ready");
 	fputs("<style>" PAGE_STYLE "</style></head>\n", p->out);
-	fprintf(p->out, "<body><header><h1>corscache</h1><p>%s, version " PACKAGE_VERSION "</p><a href=\"\">Refresh</a></header>\n"
-	    "<main>\n", human_time(when, p->health.now_ms / 1000));
+	fprintf(p->out, "<body><header><h1>corscache</h1><p>%s, version " PACKAGE_VERSION "</p>"
+	    "<a href=\"\">Refresh</a></header>\n<main>\n", human_time(when, p->health.now_ms / 1000));
 }
 
 static int
@@ -228,8 +228,8 @@ write_document(struct page *p)
 	page_write_refused(p);
 	write_sync(p);
 	write_table(p);
-	fputs("</main><footer>Served by corscache-responder. The same figures and words come from cachectl status, cachectl stats "
-	    "and cachectl check.</footer></body></html>\n", p->out);
+	fputs("</main><footer>Served by corscache-responder. The same figures and words come from "
+	    "cachectl status, cachectl stats, cachectl refusals and cachectl check.</footer></body></html>\n", p->out);
 	return error;
 }
 

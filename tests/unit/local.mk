@@ -147,3 +147,9 @@ tests_unit_check_html_LDADD = $(unit_libs)
 
 TESTS += tests/unit/docs_test.py
 EXTRA_DIST += tests/unit/docs_test.py
+
+check_PROGRAMS += tests/unit/check_explain
+TESTS += tests/unit/check_explain
+tests_unit_check_explain_SOURCES = tests/unit/check_explain.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_explain_CFLAGS = $(unit_cflags)
+tests_unit_check_explain_LDADD = $(unit_libs)
