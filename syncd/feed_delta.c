@@ -105,6 +105,8 @@ begin_poll(struct feed *f, char *xmin, size_t cap)
 	f->asked++;
 	f->in_poll = true;
 	f->is_outdated = false;
+	f->was_woken = f->is_woken;
+	f->is_woken = false;
 	f->polled_at = f->now;
 }
 
@@ -261,11 +263,12 @@ check_listening(struct feed *f, const PGresult *r)
 static void
 schedule_poll(struct feed *f, bool found)
 {
-	if (found && !f->is_woken && !f->asks_for_held && f->trail >= TRAILS && f->is_listening)
+	if (f->is_woken)		/* while it ran, perhaps for what it did not see: at once */
+		return;
+	if (found && !f->was_woken && !f->asks_for_held && f->trail >= TRAILS && f->is_listening)
 		writer_add(f->w, STATUS_late_finds, 1);
-	if (found || f->is_woken)
+	if (found || f->was_woken)
 		f->trail = 0;
-	f->is_woken = false;
 	f->poll_due = f->trail < TRAILS ? f->now + trail_ms[f->trail] : f->polled_at + f->config->sync_poll_ms;
 	if (f->trail < TRAILS)
 		f->trail++;

@@ -66,7 +66,8 @@ struct feed {
 	/* when to do what next */
 	bool			 wants_load;
 	bool			 wants_audit;
-	bool			 is_woken;
+	bool			 is_woken;	/* since the last poll was sent */
+	bool			 was_woken;	/* that poll answers a wake-up */
 	size_t			 trail;
 	int64_t			 polled_at;
 	int64_t			 delta_at;	/* the last poll that was not a glance */

@@ -50,7 +50,8 @@ def load(ctx, database):
 
 def first_load(ctx, database, origins):
 	psql(database, "-c", COPY)		# into PostgreSQL's cache
-	took = ctx.interleave(ctx.pick(5 if origins <= 10**6 else 3, 3, 1), ours=lambda: load(ctx, database), psql=lambda: timed(psql, database, "-c", COPY))
+	took = ctx.interleave(ctx.pick(5 if origins <= 10**6 else 3, 3, 1), ours=lambda: load(ctx, database),
+	    psql=lambda: timed(psql, database, "-c", COPY))
 	seconds = [line["seconds"] for line in took["ours"]]
 	ctx.row(f"first load of {number(origins)} rows", "s", seconds, "psql COPY TO STDOUT >/dev/null", took["psql"],
 	    at_most=1.3 if origins >= 10**6 else None)
