@@ -31,6 +31,9 @@ BUILD = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve()
 for tool in "promtool", "tmux":
 	if not shutil.which(tool):
 		harness.skip(f"{tool} is not installed")
+for built in "cachectl/cachectl", "corscache-responder":
+	if not (BUILD / built).is_file():
+		harness.skip(f"{BUILD / built} is not built")
 
 LONG = "x" * 300
 TABLE = """\
@@ -581,7 +584,8 @@ class Tmux:
 	"""A terminal of its own, with a shell in it."""
 
 	def __init__(self, case, system, columns=80, rows=24, **env):
-		self.socket = system.dir / "tmux"
+		# A server that ends still holds its socket for a moment: each has its own.
+		self.socket = pathlib.Path(tempfile.mkdtemp(dir=system.dir)) / "tmux"
 		case.addCleanup(self.run, "kill-server", check=False)
 		words = [f"{name}={value}" for name, value in env.items()]
 		self.run("-f", "/dev/null", "new-session", "-d", "-x", columns, "-y", rows, "-s", "s",
