@@ -30,6 +30,13 @@ kind_of(const char *word)
 	return strchr(word, '|') != NULL ? KIND_WORDS : KIND_OTHER;
 }
 
+/* The value that must follow an option; NULL: none, or one that may be glued to it (--watch=2). */
+static const char *
+needed_value(const struct flag *f)
+{
+	return f->value != NULL && f->value[0] != '[' ? f->value : NULL;
+}
+
 /* "a|b|c" with blanks; "[a|b]" too. */
 static void
 print_words(const char *word)
@@ -91,7 +98,7 @@ bash_value(char letter, const struct flag *f)
 	};
 	enum kind kind = kind_of(f->value);
 
-	if (f->value == NULL)
+	if (needed_value(f) == NULL)
 		return;
 	printf(letter != '\0' ? "\t" : "\t\t");
 	if (letter != '\0')
@@ -197,7 +204,7 @@ zsh_flag(const struct global *g, const struct flag *f)
 		printf("'*--%s[", f->name);
 	print_quoted(f->help, "'\\''", "[]\\");
 	printf("]");
-	if (f->value != NULL) {
+	if (needed_value(f) != NULL) {
 		printf(":%s:", f->value);
 		zsh_action(f->value);
 	}
@@ -263,7 +270,7 @@ fish_flag(const struct global *g, const struct flag *f, const char *command)
 		printf(" -rF");
 	} else if (kind == KIND_DIR) {
 		printf(" -xa '(__fish_complete_directories)'");
-	} else if (f->value != NULL) {
+	} else if (needed_value(f) != NULL) {
 		printf(" -xa '");
 		print_choices(kind, f->value);
 		printf("'");

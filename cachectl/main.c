@@ -62,7 +62,7 @@ const struct command commands[] = {
 	{ "verify", cmd_verify, "", 0, 0, false, "Compare the table with the database, row by row.",
 	  { "cachectl verify", "cachectl verify -o sync.conninfo='service=corscache' --json" }, { { NULL, NULL, NULL } } },
 	{ "lint", cmd_lint, "", 0, 0, false, "Find rows and policies that are dangerous, dead or without effect.",
-	  { "cachectl lint", "cachectl lint --severity warning", "cachectl lint --sql | psql",
+	  { "cachectl lint", "cachectl lint --severity warning", "cachectl lint --sql >mend.sql",
 	    "cachectl lint --json | jq -r 'select(.finding == \"expired\") | .origin'" },
 	  { { "severity", "error|warning|note", "only what is at least that bad (default: note)" },
 	    { "limit", "N", "told of each kind of finding, in text (default: 10); 0: all" },
