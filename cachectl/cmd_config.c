@@ -108,6 +108,19 @@ source_text(const struct config *c, size_t i, char *buf, size_t cap)
 	}
 }
 
+/* Of the column of sources. */
+static int
+widest_source(const struct config *c)
+{
+	char buf[256];
+	size_t i, len, most = 0;
+
+	for (i = 0; i < OPTION_COUNT; i++)
+		if ((len = strlen(source_text(c, i, buf, sizeof buf))) > most)
+			most = len;
+	return (int)most;
+}
+
 static void
 print_setting(const struct config *c, size_t i, const struct setting *s)
 {
@@ -115,7 +128,7 @@ print_setting(const struct config *c, size_t i, const struct setting *s)
 
 	print_cell(COLOUR_NONE, span_of(s->name), 26);
 	print_cell(COLOUR_DIM, span_of(option_descs[i].reload ? "reload" : "restart"), 7);
-	print_cell(COLOUR_DIM, span_of(source_text(c, i, buf, sizeof buf)), 12);
+	print_cell(COLOUR_DIM, span_of(source_text(c, i, buf, sizeof buf)), widest_source(c));
 	if (output_is_plain())
 		print_cell(COLOUR_NONE, span_of(s->def), 0);
 	print_bytes(span_of(s->value));
@@ -197,7 +210,7 @@ show_settings(const struct call *call, const char *glob)
 		nearest_try(&near, s.name);
 		if (near.best != NULL)
 			snprintf(best, sizeof best, "%s", s.name);
-		if (glob == NULL || fnmatch(glob, s.name, 0) == 0) {
+		if (glob == NULL || fnmatch(glob, s.name, 0) == 0 || strcmp(glob, option_descs[i].section) == 0) {
 			shown++;
 			if (o != NULL)
 				fill_setting(object_append_object(o, "settings"), call->config, i, &s);

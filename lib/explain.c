@@ -189,6 +189,7 @@ print_append(FILE *out, const struct explanation *e, const char *list, struct sp
 	sql_literal(out, element);
 	fputs("::text WHERE name = ", out);
 	sql_literal(out, span_of(e->answer.policy));
+	fputc(';', out);
 }
 
 /* UPDATE cors.origins SET change WHERE realm = '' AND origin = 'row' */
@@ -202,6 +203,7 @@ print_update(FILE *out, const struct explanation *e, const char *change, const c
 	sql_literal(out, e->request.realm);
 	fputs(" AND origin = ", out);
 	sql_literal(out, span_of(row));
+	fputc(';', out);
 }
 
 /* Under a policy that permits what is asked; where none does, the next question tells what it lacks. */
@@ -216,7 +218,7 @@ print_allow(FILE *out, const struct explanation *e)
 		fputs(", ", out);
 		sql_literal(out, span_of(e->fitting));
 	}
-	fputs(e->fitting[0] != '\0' ? ")" : "); -- no policy permits all that is asked: ask again then", out);
+	fputs(e->fitting[0] != '\0' ? ");" : "); -- no policy permits all that is asked: ask again then", out);
 }
 
 /* The first row of its realm that nearly matches for that reason; NULL: none. */
