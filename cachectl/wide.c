@@ -246,13 +246,15 @@ struct wide_row *
 wide_next(const struct wide *w, const struct row *row, const struct rule *rule, bool *is_mixed)
 {
 	const struct origin *o = &rule->origin;
-	struct span above = o->kind == HOST_NAME ? parent(o->host) : (struct span){ "", 0 };
+	struct span above = { "", 0 };
 	struct wide_row *found = NULL;
 	char buf[RULE_MAX + 8], port[8];
 
 	*is_mixed = false;
 	if (rule->form == RULE_ANY)
 		return NULL;
+	if (o->kind == HOST_NAME)
+		above = parent(o->host);
 	if (rule->form == RULE_EXACT)
 		found = get(w, row->realm, text_of(buf, o->scheme, "", o->host, ":*"));
 	if (found == NULL && (rule->form == RULE_EXACT || rule->form == RULE_SUFFIX))
