@@ -5,6 +5,7 @@
 #include "cachectl.h"
 #include "metrics.h"
 #include "output.h"
+#include "watch.h"
 
 /* As CORS_PAGE=metrics: what is not there is zero, so that a scraper sees it from the start. */
 int
@@ -17,11 +18,8 @@ cmd_metrics(const struct call *call)
 	struct reader *r;
 	int error;
 
-	error = counters_sum(path, &sum);
-	if (error != 0) {
-		complain("the counters in %s cannot be read: %s", path, strerror(-error));
+	if (watch_look(call, &sum) != EXIT_YES)
 		return EXIT_FAILED;
-	}
 	error = reader_open(&r, path);
 	if (error != 0) {
 		complain("%s: %s", path, strerror(-error));

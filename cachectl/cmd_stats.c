@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "counters.h"
 #include "rows.h"
 #include "screen.h"
 #include "watch.h"
@@ -136,19 +135,6 @@ print_json(struct stats *s)
 	object_print(o);
 }
 
-/* Counters that are not there, not yet or not any more, are zeros: no reason to stop watching. */
-static int
-look(const struct call *call, struct counters_sum *sum)
-{
-	int error = counters_sum(call->config->table_path, sum);
-
-	if (error == 0)
-		return EXIT_YES;
-	complain("the counters in %s cannot be read: %s%s", call->config->table_path, strerror(-error),
-	    error == -EACCES ? "; they are for root and the group of its directory counters" : "");
-	return EXIT_FAILED;
-}
-
 static int
 complain_of_nothing(const struct stats *s)
 {
@@ -202,13 +188,13 @@ watch(const struct call *call, const char *glob, double interval_s, unsigned lon
 	unsigned long tick;
 	int status;
 
-	if ((status = look(call, &sums[0])) != EXIT_YES)
+	if ((status = watch_look(call, &sums[0])) != EXIT_YES)
 		return status;
 	for (tick = 1; status == EXIT_YES && (count == 0 || tick <= count) && !ferror(stdout); tick++) {
 		struct stats s = { .glob = glob, .now = &sums[tick % 2], .before = &sums[(tick + 1) % 2] };
 
 		sleep_until(start + interval_s * (double)tick);
-		if ((status = look(call, &sums[tick % 2])) != EXIT_YES)
+		if ((status = watch_look(call, &sums[tick % 2])) != EXIT_YES)
 			break;
 		now = screen_now();
 		s.seconds = now - last;
@@ -224,7 +210,7 @@ show_once(const struct call *call, const char *glob)
 {
 	struct counters_sum sum;
 	struct stats s = { .glob = glob, .now = &sum, .room = UINT32_MAX };
-	int status = look(call, &sum);
+	int status = watch_look(call, &sum);
 
 	if (status != EXIT_YES)
 		return status;

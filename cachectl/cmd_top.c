@@ -200,8 +200,7 @@ clean_realm(char buf[CLEAN_MAX], const struct frequent_item *item)
 {
 	if (item->realm_len == 0)
 		return "''";
-	return escaped(buf, CLEAN_MAX, (struct span){ item->realm,
-	    item->realm_len < FREQUENT_REALM_KEPT ? item->realm_len : FREQUENT_REALM_KEPT });
+	return escaped(buf, CLEAN_MAX, frequent_realm(item));
 }
 
 static void
@@ -236,11 +235,10 @@ static void
 show_origin(const struct top *t, const struct entry *e)
 {
 	char grown[32], least[HUMAN_MAX], realm[CLEAN_MAX], origin[CLEAN_MAX];
-	size_t len = e->item->origin_len < FREQUENT_ORIGIN_KEPT ? e->item->origin_len : FREQUENT_ORIGIN_KEPT;
 
 	screen_line(COLOUR_NONE, "%8s %11s  %-16.16s %-10.10s %s", rate(t, grown, e->grown, 0),
 	    human_count(least, e->count), reason_token(e->reason), clean_realm(realm, e->item),
-	    escaped(origin, sizeof origin, (struct span){ e->item->origin, len }));
+	    escaped(origin, sizeof origin, frequent_origin(e->item)));
 }
 
 static void
@@ -305,7 +303,8 @@ cmd_top(const struct call *call)
 		return EXIT_FAILED;
 	}
 	if (call->json || screen_open() != 0) {
-		complain("top needs a terminal; cachectl stats --watch prints the same figures anywhere, cachectl refusals the lists");
+		complain("top needs a terminal; cachectl stats --watch prints the same figures anywhere, "
+		    "cachectl refusals the lists");
 		reader_close(&t.reader);
 		return EXIT_MISUSED;
 	}

@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "watch.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "output.h"
+
+int
+watch_look(const struct call *call, struct counters_sum *sum)
+{
+	int error = counters_sum(call->config->table_path, sum);
+
+	if (error == 0)
+		return EXIT_YES;
+	complain("the counters in %s cannot be read: %s%s", call->config->table_path, strerror(-error),
+	    error == -EACCES ? "; they are for root and the group of its directory counters" : "");
+	return EXIT_FAILED;
+}
 
 int
 watch_interval(const char *text, double *seconds)

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * watch -- what commands that look again and again share: the interval, and
- * rates between two looks.
+ * watch -- what commands that look at the counters, perhaps again and again,
+ * share: the look, the interval, and rates between two looks.
  */
 #ifndef WATCH_H
 #define WATCH_H
 
 #include "cachectl.h"
+#include "counters.h"
+
+/* The sum, zeros where there are no counters (yet, or any more). EXIT_FAILED, complained about, otherwise. */
+int	 watch_look(const struct call *call, struct counters_sum *sum);
 
 /* "0.5", "10": 0.1 to 86400 seconds. EXIT_MISUSED, complained about, otherwise. */
 int	 watch_interval(const char *text, double *seconds);
