@@ -424,7 +424,8 @@ open_sources(struct lint *l, bool *is_whole)
 	if (db_open(&l->db, l->call->config, err, sizeof err) == 0) {
 		l->looks_for_missing = l->r != NULL && is_followed(l->r);
 		if (!l->looks_for_missing)
-			remark("no corscache-syncd follows the database: whether the table has all rows was not looked at");
+			remark("%s: whether the table has all rows was not looked at", l->r == NULL ?
+			    "no table can be read, as cachectl status explains" : "no corscache-syncd follows the database");
 		return EXIT_YES;
 	}
 	*is_whole = false;

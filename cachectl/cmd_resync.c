@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+
 #include "daemon.h"
 #include "output.h"
 
@@ -10,7 +12,8 @@ cmd_resync(const struct call *call)
 	int status = daemon_ask(call, "resync", NULL, text);
 
 	if (status == EXIT_ABSENT)
-		complain("corscache-syncd does not listen on %s", call->config->sync_control_socket);
+		complain("corscache-syncd does not listen on %s: start it, which loads the whole table as well",
+		    call->config->sync_control_socket);
 	if (status != EXIT_YES)
 		return status;
 	if (call->json) {
@@ -18,7 +21,7 @@ cmd_resync(const struct call *call)
 		object_text(o, "asked", "resync");
 		object_print(o);
 	} else {
-		remark("corscache-syncd says: %s", text);
+		printf("corscache-syncd says: %s\n", text);
 	}
 	return EXIT_YES;
 }

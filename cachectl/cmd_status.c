@@ -89,11 +89,15 @@ print_sync(const struct health *h)
 static void
 print_responders(const struct health *h)
 {
-	char count[HUMAN_MAX];
+	char threads[COUNTED_MAX], count[HUMAN_MAX];
 	uint64_t n;
 	size_t i;
 
-	printf("responders  %u thread%s\n", h->counters.owners, h->counters.owners == 1 ? "" : "s");
+	printf("responders  ");
+	if (h->counters.owners == 0)
+		paint(COLOUR_BAD, "none: nobody answers; start corscache-responder\n");
+	else
+		printf("%s\n", human_counted(threads, h->counters.owners, "thread"));
 	for (i = 0; i < counter_ndescs; i++) {
 		n = h->counters.cell[counter_descs[i].offset / sizeof(uint64_t)];
 		if (n > 0)

@@ -45,7 +45,8 @@ daemon_ask(const struct call *call, const char *line, int64_t *entries, char tex
 		return EXIT_ABSENT;
 	if (error == 0)
 		return read_reply(reply, entries, text);
-	complain("%s: %s", call->config->sync_control_socket, strerror(-error));
+	complain("%s: %s%s", call->config->sync_control_socket, strerror(-error),
+	    error == -EACCES ? "; it is for root, and the user and group of corscache-syncd" : "");
 	return EXIT_FAILED;
 }
 
@@ -100,6 +101,7 @@ daemon_replace(const struct call *call, struct writer **w)
 		return EXIT_YES;
 	if (error == -EWOULDBLOCK)
 		return EXIT_ABSENT;
-	complain("the table in %s cannot be written: %s", options.dir, err[0] != '\0' ? err : strerror(-error));
+	complain("the table in %s cannot be written: %s%s", options.dir, err[0] != '\0' ? err : strerror(-error),
+	    error == -EACCES ? "; be root, or the user of corscache-syncd" : "");
 	return EXIT_FAILED;
 }
