@@ -215,7 +215,8 @@ compare_rows(struct verify *v, const struct row *in_db, const struct row *in_tab
 	const char *why = in_db != NULL && in_table == NULL ? why_left_out(v, in_db) : NULL;
 
 	if (in_table != NULL && in_db != NULL && is_dead(v, in_table))
-		leave_out(v, &in_db->realm, in_db->origin, "it covers a public suffix, and its policy allows credentials without insecure");
+		leave_out(v, &in_db->realm, in_db->origin,
+		    "it covers a public suffix, and its policy allows credentials without insecure");
 	if (in_table != NULL && in_table->held)
 		v->held++;
 	else if (in_db == NULL)
@@ -514,7 +515,8 @@ verify(struct verify *v, const struct config *config)
 		return EXIT_FAILED;
 	}
 	if ((status = connect_db(v, config)) != EXIT_YES || (status = collect_all(v)) != EXIT_YES ||
-	    (status = read_policies(v)) != EXIT_YES || (status = walk_rows(v)) != EXIT_YES || (status = compare_policies(v)) != EXIT_YES)
+	    (status = read_policies(v)) != EXIT_YES || (status = walk_rows(v)) != EXIT_YES ||
+	    (status = compare_policies(v)) != EXIT_YES)
 		return status;
 	return look_at_all_again(v, config->sync_poll_ms);
 }

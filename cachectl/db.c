@@ -11,8 +11,9 @@
 /* What no name has: between those of a list, and in place of a list with a NULL, an empty name or that byte. */
 #define SEPARATOR	'\1'
 #define DB_LIST(list) \
-	"CASE WHEN array_ndims(" list ") > 1 THEN chr(1) WHEN '' = ANY (" list ") OR array_position(" list ", NULL) IS NOT NULL " \
-	"OR strpos(array_to_string(" list ", ''), chr(1)) > 0 THEN chr(1) ELSE array_to_string(" list ", chr(1)) END"
+	"CASE WHEN array_ndims(" list ") > 1 THEN chr(1) WHEN '' = ANY (" list ") " \
+	"OR array_position(" list ", NULL) IS NOT NULL OR strpos(array_to_string(" list ", ''), chr(1)) > 0 THEN chr(1) " \
+	"ELSE array_to_string(" list ", chr(1)) END"
 #define SELECT_POLICIES	"SELECT name, " DB_LIST("methods") ", " DB_LIST("headers") ", " DB_LIST("expose_headers") ", " \
 	"credentials, insecure, max_age FROM cors.policies"
 

@@ -100,8 +100,8 @@ print_row_sql(FILE *out, const struct report *r, enum finding f, const struct ro
 static void
 print_valid(FILE *out, const char *list)
 {
-	fprintf(out, "%s = ARRAY(SELECT name FROM unnest(%s) AS name WHERE cors.check_name('%s', name) IS NULL LIMIT 16)", list,
-	    list, list);
+	fprintf(out, "%s = ARRAY(SELECT name FROM unnest(%s) AS name WHERE cors.check_name('%s', name) IS NULL LIMIT 16)",
+	    list, list, list);
 }
 
 static void

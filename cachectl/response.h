@@ -18,7 +18,10 @@ struct response_difference {
 
 #define RESPONSE_DIFFERENCES_MAX	7
 
-/* How many, in differences[], which stays where it is. Lists are compared as sets; Vary may name more than is needed. */
+/*
+ * How many, in differences[], which stays where it is. Lists are compared as
+ * sets; Vary may name more than is needed.
+ */
 size_t	 response_compare(const struct paste *p, const struct explanation *e,
 	    struct response_difference differences[RESPONSE_DIFFERENCES_MAX]);
 

@@ -151,7 +151,8 @@ parent(struct span host)
 static struct span
 text_of(char buf[RULE_MAX + 8], struct span scheme, const char *prefix, struct span host, const char *port)
 {
-	int len = snprintf(buf, RULE_MAX + 8, "%.*s://%s%.*s%s", (int)scheme.len, scheme.at, prefix, (int)host.len, host.at, port);
+	int len = snprintf(buf, RULE_MAX + 8, "%.*s://%s%.*s%s", (int)scheme.len, scheme.at, prefix,
+	    (int)host.len, host.at, port);
 
 	return (struct span){ buf, (size_t)len };
 }
