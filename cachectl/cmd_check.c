@@ -178,7 +178,7 @@ static void
 print_value(struct span value)
 {
 	if (value.at == NULL)
-		printf("absent");
+		printf("none");
 	else
 		print_bytes(value);
 }
@@ -196,9 +196,9 @@ print_response(const struct check *c)
 	    " from what the table says: another realm (see --realm), another table, an older answer from a cache, or an "
 	    "application that adds headers itself\n");
 	for (d = c->differences; d < c->differences + c->ndifferences; d++) {
-		printf("  %s: ", d->name);
+		printf("  %s: got ", d->name);
 		print_value(d->came_back);
-		printf(" came back, the table says ");
+		printf(", the table says ");
 		print_value(d->expected);
 		putchar('\n');
 	}
@@ -305,8 +305,7 @@ print_json(const struct check *c, const char *next)
 		object_null(o, "culprit");
 	text_or_null(o, "row", e->answer.row);
 	text_or_null(o, "policy", e->answer.policy);
-	if (e->answer.match.expires_at != ROW_NEVER)
-		object_number(o, "expires_at", e->answer.match.expires_at);
+	row_fill_expiry(o, e->answer.row[0] != '\0' ? e->answer.match.expires_at : ROW_NEVER);
 	object_array(o, "headers");
 	explain_each_header(e, append_header, o);
 	fill_near(o, e);

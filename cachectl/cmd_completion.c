@@ -156,7 +156,8 @@ bash(void)
 	printf("# bash completion for cachectl; made by: cachectl completion bash\n"
 	    "_cachectl_files()\n{\n\tcompopt -o filenames\n"
 	    "\tmapfile -t COMPREPLY < <(compgen \"$1\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n\n"
-	    "_cachectl()\n{\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word= options= operands= i\n"
+	    "_cachectl()\n{\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} "
+	    "word= options= operands= i\n"
 	    "\tCOMPREPLY=()\n\tfor ((i = 1; i < COMP_CWORD; i++)); do\n\t\tcase ${COMP_WORDS[i]} in\n\t\t");
 	for (i = 0; i < nglobals; i++)
 		if (globals[i].flag.value != NULL && globals[i].is_short)
@@ -331,6 +332,6 @@ cmd_completion(const struct call *call)
 			return EXIT_YES;
 		}
 	}
-	complain("no completion for \"%s\": bash, zsh or fish", escaped(clean, sizeof clean, span_of(call->operands[0])));
+	complain("no completion for '%s': bash, zsh or fish", escaped(clean, sizeof clean, span_of(call->operands[0])));
 	return EXIT_MISUSED;
 }

@@ -103,7 +103,6 @@ static void
 print_json_row(const struct row *row, bool is_allowed, bool unsafe)
 {
 	struct object *o = object_new();
-	char when[HUMAN_MAX];
 
 	object_bytes(o, "realm", row->realm);
 	object_bytes(o, "origin", row->origin);
@@ -112,10 +111,7 @@ print_json_row(const struct row *row, bool is_allowed, bool unsafe)
 	else
 		object_null(o, "policy");
 	object_bool(o, "allow", is_allowed);
-	if (row->expires_at != ROW_NEVER)
-		object_text(o, "expires_at", human_time(when, row->expires_at));
-	else
-		object_null(o, "expires_at");
+	row_fill_expiry(o, row->expires_at);
 	object_bool(o, "held", row->held);
 	object_bool(o, "unsafe", unsafe);
 	object_print(o);

@@ -228,5 +228,9 @@ cmd_invalidate(const struct call *call)
 	else if (o.entries > 0)
 		complain("%" PRId64 " were refused before that", o.entries);
 	writer_close(&o.w);
+	if (status == EXIT_YES && o.entries == 0 && o.what != INVALIDATE_ALL) {
+		remark("no row is called so: a typo? cachectl list shows all rows and their realms");
+		return EXIT_NO;
+	}
 	return status;
 }

@@ -81,6 +81,9 @@ cmd_list(const struct call *call)
 		error = reader_each(r, realm_name != NULL ? &realm : NULL, show_row, &l);
 	if (error < 0)
 		complain("the table could not be read to its end: %s", strerror(-error));
+	else if (l.shown == 0)
+		remark("%s", flag_is_given(call, "policies") ? "no policy is called so" : l.glob == NULL && realm_name == NULL ?
+		    "the table has no rows" : "no row matches; cachectl check tells how an origin is answered, and what is near");
 	reader_close(&r);
-	return error < 0 ? EXIT_FAILED : EXIT_YES;
+	return error < 0 ? EXIT_FAILED : l.shown > 0 ? EXIT_YES : EXIT_NO;
 }

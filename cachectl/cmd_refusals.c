@@ -73,7 +73,9 @@ by_time(const void *a, const void *b)
 {
 	const struct frequent_item *x = a, *y = b;
 
-	return x->last_s != y->last_s ? (x->last_s > y->last_s ? -1 : 1) : x->count < y->count ? 1 : x->count > y->count ? -1 : 0;
+	if (x->last_s != y->last_s)
+		return x->last_s > y->last_s ? -1 : 1;
+	return (x->count < y->count) - (x->count > y->count);
 }
 
 static size_t
@@ -122,7 +124,8 @@ read_reason(const char *token, struct filter *f)
 			return EXIT_YES;
 	if (token == NULL)
 		return EXIT_YES;
-	complain("no reason is called '%s'; cachectl stats 'reason.*' lists them", escaped(clean, sizeof clean, span_of(token)));
+	complain("no reason is called '%s'; cachectl stats 'reason.*' lists them",
+	    escaped(clean, sizeof clean, span_of(token)));
 	return EXIT_MISUSED;
 }
 
@@ -159,5 +162,8 @@ cmd_refusals(const struct call *call)
 		qsort(report.refused.items, report.refused.nitems, sizeof *report.refused.items, by_time);
 	shown = call->json ? print_json(&report.refused, &f) : print_text(&report.refused, &f);
 	refusals_free(&report);
+	if (shown == 0)
+		remark("nobody was refused%s", f.any_realm && f.any_reason ? " in the last day" :
+		    " so; cachectl refusals, without options, shows all who were");
 	return shown > 0 ? EXIT_YES : EXIT_NO;
 }

@@ -53,7 +53,8 @@ cmd_show(const struct call *call)
 	if (error == 0)
 		show(r, &row, call->json);
 	else if (error == -ENOENT)
-		complain("no such row; cachectl check tells which row answers, if any");
+		complain("no such row in %s; cachectl list looks in every realm, cachectl check tells which row answers",
+		    realm.len > 0 ? "that realm" : "the realm ''");
 	else
 		complain("the table could not be read: %s", strerror(-error));
 	reader_close(&r);

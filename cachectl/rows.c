@@ -97,10 +97,26 @@ print_extra(const struct row *row)
 {
 	char when[HUMAN_MAX];
 
+	if (row->realm.len > 0) {
+		printf(" realm=");
+		print_bytes(row->realm);
+	}
 	if (row->expires_at != ROW_NEVER)
 		printf(" %s=%s", row_is_expired(row) ? "expired" : "expires", human_time(when, row->expires_at));
 	if (row->public_suffix)
 		paint(COLOUR_WARN, " public-suffix");
+}
+
+/* For programs every row has every column. */
+static void
+print_extra_columns(const struct row *row)
+{
+	char when[HUMAN_MAX];
+
+	putchar('\t');
+	print_bytes(row->realm);
+	printf("\t%s\t%s", row->expires_at != ROW_NEVER ? human_time(when, row->expires_at) : "",
+	    row->public_suffix ? "public-suffix" : "");
 }
 
 void
@@ -114,27 +130,32 @@ row_print(const struct row *row)
 	else
 		print_cell(COLOUR_BAD, span_of("refuse"), 7);
 	print_bytes(row->policy.len > 0 ? row->policy : span_of("-"));
-	if (row->realm.len > 0) {
-		printf(" realm=");
-		print_bytes(row->realm);
-	}
-	print_extra(row);
+	if (output_is_plain())
+		print_extra_columns(row);
+	else
+		print_extra(row);
 	putchar('\n');
+}
+
+void
+row_fill_expiry(struct object *o, int64_t expires_at)
+{
+	char when[HUMAN_MAX];
+
+	if (expires_at != ROW_NEVER)
+		object_text(o, "expires_at", human_time(when, expires_at));
+	else
+		object_null(o, "expires_at");
 }
 
 void
 row_fill(struct object *o, const struct row *row)
 {
-	char when[HUMAN_MAX];
-
 	object_bytes(o, "realm", row->realm);
 	object_bytes(o, "origin", row->origin);
 	object_bytes(o, "policy", row->policy);
 	object_bool(o, "allow", row->allow);
-	if (row->expires_at != ROW_NEVER)
-		object_text(o, "expires_at", human_time(when, row->expires_at));
-	else
-		object_null(o, "expires_at");
+	row_fill_expiry(o, row->expires_at);
 	object_bool(o, "expired", row_is_expired(row));
 	object_bool(o, "held", row->held);
 	object_bool(o, "public_suffix", row->public_suffix);

@@ -24,6 +24,8 @@ int	 rows_realm(const char *text, struct span *realm);
 /* A line, or the members of an object. */
 void	 row_print(const struct row *row);
 void	 row_fill(struct object *o, const struct row *row);
+/* "expires_at", null where it is ROW_NEVER. */
+void	 row_fill_expiry(struct object *o, int64_t expires_at);
 void	 policy_print(const struct policy *p);
 void	 policy_fill(struct object *o, const struct policy *p);
 

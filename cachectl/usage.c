@@ -7,6 +7,8 @@
 #include "nearest.h"
 #include "output.h"
 
+#define FLAG_WIDTH	27	/* "severity error|warning|note" */
+
 const struct command *
 find_command(const char *name)
 {
@@ -22,9 +24,9 @@ find_command(const char *name)
 	}
 	escaped(clean, sizeof clean, span_of(name));
 	if (near.best != NULL)
-		complain("no command \"%s\"; did you mean %s?", clean, near.best);
+		complain("no command '%s'; did you mean %s?", clean, near.best);
 	else
-		complain("no command \"%s\"; cachectl help lists them", clean);
+		complain("no command '%s'; cachectl help lists them", clean);
 	return NULL;
 }
 
@@ -47,9 +49,9 @@ usage_complain(const struct command *c, const char *word)
 	for (i = 0; c != NULL && c->flags[i].name != NULL; i++)
 		nearest_try(&near, c->flags[i].name);
 	if (near.best != NULL)
-		complain("no option \"%s\"; did you mean --%s?", clean, near.best);
+		complain("no option '%s'; did you mean --%s?", clean, near.best);
 	else
-		complain("no option \"%s\"; see cachectl %s%s--help", clean, c != NULL ? c->name : "", c != NULL ? " " : "");
+		complain("no option '%s'; see cachectl %s%s--help", clean, c != NULL ? c->name : "", c != NULL ? " " : "");
 }
 
 static void
@@ -59,9 +61,9 @@ print_flag(const struct global *g, const struct flag *f)
 
 	snprintf(left, sizeof left, "%s%s%s", f->name, f->value != NULL ? " " : "", f->value != NULL ? f->value : "");
 	if (g != NULL && g->is_short)
-		printf("  -%c, --%-26s %s\n", g->letter, left, f->help);
+		printf("  -%c, --%-*s %s\n", g->letter, FLAG_WIDTH, left, f->help);
 	else
-		printf("      --%-26s %s\n", left, f->help);
+		printf("      --%-*s %s\n", FLAG_WIDTH, left, f->help);
 }
 
 static void

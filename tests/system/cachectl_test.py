@@ -83,7 +83,7 @@ class Usage(Case):
 		    ("verfy", "verify"), ("shw", "show")):
 			self.assertIn(f"did you mean {meant}", self.run_(typo, want=MISUSED).err)
 		self.assertNotIn("did you mean", self.run_("frobnicate", want=MISUSED).err)
-		self.assertIn(r'"\x1b[1m\xff"', self.run_(b"\x1b[1m\xff", want=MISUSED).err)
+		self.assertIn(r"'\x1b[1m\xff'", self.run_(b"\x1b[1m\xff", want=MISUSED).err)
 
 	def test_what_is_misused_is_64(self):
 		for args in (["--nope"], ["list", "--nope"], ["check"], ["check", "a", "b"], ["status", "x"], ["help", "nope"],
@@ -407,12 +407,28 @@ class Reading(Case):
 	def test_list_takes_a_glob_and_a_realm(self):
 		self.assertEqual({r["origin"] for r in self.rows("*.wild.*")}, {"https://*.wild.example", "https://bad.wild.example"})
 		self.assertEqual([r["origin"] for r in self.rows("--realm", "shop")], ["https://shop.example:8443"])
-		self.assertEqual(self.rows("--realm", "nope"), [])
+		for args in (["--realm", "nope"], ["nope*"], ["--policies", "nope"]):
+			done = self.run_("list", *args, want=NO)
+			self.assertEqual(done.out, "")
+			self.assertRegex(done.err, "no (row|policy)")
+			self.assertEqual(self.run_("list", "-q", *args, want=NO).err, "")
 		self.assertEqual(len(self.rows("--realm", "")), ROWS - 2)
 		text = self.run_("list", want=YES).out
 		self.assertEqual(len(text.splitlines()), ROWS)
 		self.assertIn(r"realm=\xc3\xbcber 'x'", text)
 		self.assertIn("policy api", self.run_("list", "--policies", "a*", want=YES).out)
+
+	def test_a_plain_list_has_every_column_in_every_line(self):
+		lines = [line.split("\t") for line in self.run_("--plain", "list", want=YES).out.splitlines()]
+		self.assertEqual({len(line) for line in lines}, {6})
+		self.assertLessEqual({("https://later.example.com", "allow", "default", "", "2100-01-01T00:00:00Z", ""),
+		    ("https://bad.wild.example", "refuse", "default", "", "", ""),
+		    ("https://shop.example:8443", "allow", "default", "shop", "", "")}, {tuple(line) for line in lines})
+
+	def test_check_tells_when_the_row_expires(self):
+		self.assertEqual(self.json("check", "https://later.example.com")["expires_at"], "2100-01-01T00:00:00Z")
+		self.assertIsNone(self.json("check", "https://app.example.com")["expires_at"])
+		self.assertIsNone(self.json("check", "https://nope.example", want=NO)["expires_at"])
 
 	def test_show_is_one_row_and_its_policy(self):
 		row = self.json("show", "https://app.example.com")
@@ -516,6 +532,14 @@ class Invalidate(Case):
 			self.assertEqual((answer["entries"], answer["dry_run"]), (entries, True))
 		self.assertTrue(self.allowed("https://app.example.com"))
 		self.assertEqual(self.json("status")["sync"]["invalidations"], 0)
+
+	def test_a_typo_is_not_taken_for_a_revocation(self):
+		for args in (["--realm", "shpo"], ["https://*.wlid.example"]):
+			for options in ([], ["--dry-run"]):
+				done = self.run_("invalidate", *options, *args, want=NO)
+				self.assertIn(" 0 entries", done.out)
+				self.assertIn("a typo?", done.err)
+		self.run_("invalidate", "https://no.row.of.its.own.example", want=YES)
 
 	def test_all_is_asked_about_on_a_terminal(self):
 		for typed, want, allowed in ((b"n\n", NO, True), (b"\n", NO, True), (b"yes\n", YES, False)):

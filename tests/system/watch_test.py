@@ -311,6 +311,7 @@ class Refusals(unittest.TestCase):
 		self.assertEqual(keys("--reason", "origin-null", "--realm", ""), [("null", "", 1)])
 		self.assertEqual(len(self.system.cachectl("refusals", "--realm", "shop").splitlines()), 3)
 		self.assertEqual(self.system.json("refusals", "--reason", "stale", want=1)["refusals"], [])
+		self.assertIn("nobody was refused so", run(*self.system.argv("refusals", "--reason", "stale")).stderr)
 		for wrong in ("--reason", "nope"), ("--sort", "size"), ("--realm", "a\nb"):
 			self.system.cachectl("refusals", *wrong, want=64)
 		harness.eventually("another second", lambda: int(time.time()) > self.last())
