@@ -316,7 +316,7 @@ put_json(const char *text, size_t len, void *arg)
 		if (text[i] == 0x7f)
 			fputs("\\u007f", stdout);
 		else
-			putchar(text[i]);
+			putc_unlocked(text[i], stdout);
 	return 0;
 }
 
