@@ -25,6 +25,7 @@ struct load {
 	struct table	*table;
 	struct policies	 policies;	/* uses: rows that name it; is_marked: a line has said it */
 	uint64_t	 rows, held;
+	bool		 has_content;	/* a line that is not blank */
 };
 
 static int __attribute__((format(printf, 2, 3)))
@@ -179,6 +180,7 @@ put_line(struct load *l, char *text, size_t len)
 
 	if (is_blank(text, len))
 		return EXIT_YES;
+	l->has_content = true;
 	if ((is_text ? line_read_text : line_read)(&line, text, len, err, sizeof err) != 0)
 		return refuse(l, "%s", err);
 	status = line.is_policy ? put_policy(l, &line.policy, false) : put_row(l, &line);
@@ -200,6 +202,8 @@ put_file(struct load *l, FILE *in)
 	}
 	if (status == EXIT_YES && ferror(in))
 		status = refuse(l, "%s", strerror(errno));
+	else if (status == EXIT_YES && !l->has_content)
+		status = refuse(l, "there is nothing in it, so the table stays as it is; {\"policy\": \"default\"} alone empties it");
 	free(text);
 	return status;
 }
@@ -263,7 +267,7 @@ tell(const struct call *call, const struct load *l)
 	struct object *o;
 
 	if (!call->json) {
-		remark("loaded %s", human_counted(n, l->rows, "row"));
+		printf("loaded %s\n", human_counted(n, l->rows, "row"));
 		return;
 	}
 	o = object_new();

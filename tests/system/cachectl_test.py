@@ -154,7 +154,7 @@ class NoTable(Case):
 
 class Load(Case):
 	def test_a_file_is_the_table(self):
-		self.assertIn(f"loaded {ROWS} rows", self.load().err)
+		self.assertIn(f"loaded {ROWS} rows", self.load().out)
 		rows = {(r["realm"], r["origin"]): r for r in self.rows()}
 		self.assertEqual(len(rows), ROWS)
 		self.assertEqual(rows["", "https://app.example.com"]["policy"], "api")
@@ -171,8 +171,14 @@ class Load(Case):
 		self.assertEqual([r["origin"] for r in self.rows()], ["https://only.example"])
 		self.assertEqual(self.json("status")["table"]["source"], f"file {file}"[:127])
 
+	def test_a_file_of_nothing_empties_no_table(self):
+		self.load()
+		for nothing in ("", "\n \n"):
+			self.assertIn("nothing in it", self.load(nothing, want=FAILED).err)
+		self.assertEqual(len(self.rows()), ROWS)
+
 	def test_the_default_policy_is_that_of_the_schema(self):
-		self.load("")
+		self.load('{"policy":"default"}')
 		policy = json.loads(self.run_("list", "--policies", "--json", want=YES).out)
 		self.assertEqual((policy["policy"], policy["methods"], policy["headers"], policy["credentials"], policy["max_age"]),
 		    ("default", ["GET", "HEAD", "POST"], [], False, None))
@@ -231,13 +237,15 @@ class Load(Case):
 	def test_it_refuses_beside_a_living_writer(self):
 		self.load()
 		reader, writer = os.pipe()
-		with subprocess.Popen([CACHECTL, "--table", self.table, "load", "-"], stdin=reader, stderr=subprocess.PIPE) as first:
+		with subprocess.Popen([CACHECTL, "--table", self.table, "load", "-"], stdin=reader, stdout=subprocess.PIPE,
+		    stderr=subprocess.PIPE) as first:
 			try:
 				os.close(reader)
 				while not self.json("status", want=None)["table"]["writer_alive"]:
 					self.assertIsNone(first.poll())
 				self.load(want=ABSENT)
 				self.assertEqual(self.run_("invalidate", "--all").returncode, FAILED)
+				os.write(writer, b'{"policy":"default"}')
 			finally:
 				os.close(writer)
 				first.communicate(timeout=DEADLINE_S)
