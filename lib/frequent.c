@@ -11,6 +11,7 @@
 
 #define HASHED_MAX	512	/* bytes of an origin: one of 64 KiB must not cost more than a look at it */
 #define MAX_TRIES	1000
+#define BELIEVABLE	(UINT64_C(1) << 48)	/* no count and no second comes near it */
 
 _Static_assert(sizeof(struct frequent_entry) == 384, "entries are whole cache lines");
 _Static_assert(offsetof(struct frequent_list, entry) == 64, "and begin with one");
@@ -54,6 +55,14 @@ throw_dice(struct frequent *f)
 	f->random ^= f->random << 25;
 	f->random ^= f->random >> 27;
 	return f->random * UINT64_C(0x2545f4914f6cdd1d) >> 32;
+}
+
+/* Whatever scribbled over the file: arithmetic with what is left of it stays defined. */
+static bool
+is_believable(const struct frequent_entry *e)
+{
+	return load(&e->count) < BELIEVABLE && load(&e->weight) < BELIEVABLE && load(&e->first_s) < BELIEVABLE &&
+	    load(&e->last_s) < BELIEVABLE;
 }
 
 static uint64_t
@@ -175,12 +184,17 @@ frequent_count(struct frequent *f, const struct frequent_key *key, int64_t now_s
 static void
 take_over(struct frequent_entry *e)
 {
-	if (load(&e->version) % 2 == 0)
+	uint64_t odd = load(&e->version) | 1;
+
+	if (load(&e->version) != odd && is_believable(e))
 		return;
+	store(&e->version, odd);
+	atomic_thread_fence(memory_order_release);	/* as in replace() */
 	store(&e->hash, 0);
 	store(&e->count, 0);
 	store(&e->weight, 0);
-	atomic_store_explicit(&e->version, load(&e->version) + 1, memory_order_release);
+	store(&e->last_s, 0);
+	atomic_store_explicit(&e->version, odd + 1, memory_order_release);
 }
 
 void
@@ -225,7 +239,7 @@ frequent_read(const struct frequent_list *list, unsigned at, struct frequent_ite
 	while (!copy(&list->entry[at], &e))
 		if (--tries == 0)
 			return false;	/* its writer died in the middle of it */
-	if (load(&e.hash) == 0)
+	if (load(&e.hash) == 0 || !is_believable(&e))
 		return false;
 	shape = load(&e.shape);
 	*item = (struct frequent_item){

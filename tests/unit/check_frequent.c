@@ -323,6 +323,29 @@ START_TEST(any_bytes_may_be_read)
 }
 END_TEST
 
+/* Nor does a writer divide by the weight of nothing but ones, or count such seconds. */
+START_TEST(a_scribbled_list_is_emptied)
+{
+	static const unsigned char bytes[] = { 0xff, 0x7f, 0x80 };
+	struct frequent_item item;
+	char origin[64];
+	unsigned i;
+
+	memset(&list, bytes[_i], sizeof list);
+	for (i = 0; i < FREQUENT_ENTRIES; i++) {
+		list.entry[i].version = 2;
+		ck_assert(!frequent_read(&list, i, &item));
+	}
+	frequent_open(&f, &list, 5);
+	for (i = 0; i < 1000; i++) {
+		snprintf(origin, sizeof origin, "https://o%u.example", i);
+		come(origin, NOW);
+	}
+	ck_assert(frequent_read(&list, 0, &item));
+	ck_assert_int_eq(item.last_s, NOW);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -342,6 +365,7 @@ main(void)
 	tcase_add_test(tc, an_entry_whose_writer_died_is_nobodys);
 	tcase_add_test(tc, readers_never_see_half_an_entry);
 	tcase_add_test(tc, any_bytes_may_be_read);
+	tcase_add_loop_test(tc, a_scribbled_list_is_emptied, 0, 3);
 	suite_add_tcase(suite, tc);
 	return run(suite);
 }
