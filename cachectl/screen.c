@@ -177,16 +177,16 @@ screen_now(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* False: whoever typed has gone. */
+/* A q, or whoever typed has gone. */
 static bool
-read_key(char *key)
+key_ends_it(void)
 {
-	ssize_t n = read(STDIN_FILENO, key, 1);
+	char key;
+	ssize_t n = read(STDIN_FILENO, &key, 1);
 
-	if (n == 1)
-		return true;
-	has_keys = false;
-	return false;
+	if (n < 0)
+		return errno != EAGAIN && errno != EINTR;
+	return n == 0 || key == 'q' || key == 'Q';
 }
 
 enum screen_event
@@ -195,13 +195,14 @@ screen_wait(double deadline_s)
 	struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
 	sigset_t none;
 	double left;
-	char key;
 
+	if (ferror(stdout))
+		return SCREEN_QUIT;	/* the terminal has gone, and not every one says so by a signal */
 	sigemptyset(&none);
 	while ((left = deadline_s - screen_now()) > 0) {
 		struct timespec timeout = { (time_t)left, (long)((left - (double)(time_t)left) * 1e9) };
 
-		if (ppoll(&keys, has_keys ? 1 : 0, &timeout, &none) > 0 && read_key(&key) && (key == 'q' || key == 'Q'))
+		if (ppoll(&keys, has_keys ? 1 : 0, &timeout, &none) > 0 && key_ends_it())
 			return SCREEN_QUIT;
 		if (was_told_to_quit)
 			return SCREEN_QUIT;

@@ -701,6 +701,21 @@ class Top(unittest.TestCase):
 		harness.eventually("it is listed", lambda: r"https://\x1b[2J\x1b[Hgone" in t.screen())
 		self.assertTrue(t.screen().startswith("corscache "))
 
+	def test_it_ends_with_its_terminal(self):
+		"""Which need not be its controlling one: then no signal tells."""
+		for reads in (True, False):
+			leader, follower = pty.openpty()
+			process = subprocess.Popen(self.system.argv("top", "0.1"), stdout=follower,
+			    stdin=follower if reads else subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+			self.addCleanup(process.wait)
+			self.addCleanup(process.kill)
+			os.close(follower)
+			said = b""
+			while b"q quits" not in said:
+				said += os.read(leader, 4096)
+			os.close(leader)
+			process.wait(10)
+
 	def test_it_needs_a_terminal(self):
 		done = run(*self.system.argv("top"))
 		self.assertEqual((done.returncode, done.stdout), (64, ""))
