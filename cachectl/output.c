@@ -189,17 +189,10 @@ escaped(char *buf, size_t cap, struct span bytes)
 static json_t *
 json_of_bytes(struct span bytes)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
-	char *clean = must(malloc(3 * bytes.len + 1));
-	size_t i, n, at = 0;
-	json_t *json;
+	size_t len;
+	char *clean = must(utf8_repaired(bytes.at, bytes.len, &len));
+	json_t *json = must(json_stringn_nocheck(clean, len));
 
-	for (i = 0; i < bytes.len; i += n > 0 ? n : 1) {
-		n = utf8_length((const unsigned char *)bytes.at + i, bytes.len - i);
-		memcpy(clean + at, n > 0 ? bytes.at + i : replacement, n > 0 ? n : 3);
-		at += n > 0 ? n : 3;
-	}
-	json = must(json_stringn_nocheck(clean, at));
 	free(clean);
 	return json;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "utf8.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 size_t
 utf8_length(const unsigned char *s, size_t len)
 {
@@ -26,4 +29,20 @@ utf8_length(const unsigned char *s, size_t len)
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
 	return n;
+}
+
+char *
+utf8_repaired(const char *s, size_t len, size_t *out_len)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	char *out = malloc(3 * len + 1);
+	size_t i, n, at = 0;
+
+	for (i = 0; out != NULL && i < len; i += n > 0 ? n : 1) {
+		n = utf8_length((const unsigned char *)s + i, len - i);
+		memcpy(out + at, n > 0 ? s + i : replacement, n > 0 ? n : 3);
+		at += n > 0 ? n : 3;
+	}
+	*out_len = at;
+	return out;
 }

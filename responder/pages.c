@@ -9,6 +9,7 @@
 
 #include "metrics.h"
 #include "page_html.h"
+#include "utf8.h"
 
 const char *
 page_not_ready(struct reader *r, int64_t max_stale_s, int64_t now_s)
@@ -50,10 +51,22 @@ write_metrics(FILE *out, struct replier *rp)
 	return metrics_write(out, &sum, &info, &st);
 }
 
+/* A database's own words, a file's name: any bytes. NULL where there are none. */
+static json_t *
+json_of_text(const char *text)
+{
+	size_t len;
+	char *clean = text[0] != '\0' ? utf8_repaired(text, strlen(text), &len) : NULL;
+	json_t *json = clean != NULL ? json_stringn_nocheck(clean, len) : NULL;
+
+	free(clean);
+	return json;
+}
+
 static json_t *
 json_table(const struct table_info *ti)
 {
-	return json_pack("{sb sb sI sI sI sI sI sI sI si si sI sb ss* ss*}",
+	return json_pack("{sb sb sI sI sI sI sI sI sI si si sI sb so* so*}",
 	    "ready", ti->ready, "held_all", ti->held_all,
 	    "generation", (json_int_t)ti->table, "epoch", (json_int_t)ti->epoch,
 	    "rows", (json_int_t)ti->rows, "policies", (json_int_t)ti->policies,
@@ -61,8 +74,7 @@ json_table(const struct table_info *ti)
 	    "dead_bytes", (json_int_t)ti->dead_bytes, "shards", (int)ti->shards,
 	    "layout", (int)ti->layout, "instance", (json_int_t)ti->instance,
 	    "writer_alive", ti->writer_alive,
-	    "problem", ti->problem[0] != '\0' ? ti->problem : NULL,
-	    "source", ti->source[0] != '\0' ? ti->source : NULL);
+	    "problem", json_of_text(ti->problem), "source", json_of_text(ti->source));
 }
 
 static json_t *

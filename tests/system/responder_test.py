@@ -259,6 +259,18 @@ class Answers(unittest.TestCase):
 		answer = self.r.ask(actual(UNKNOWN, ("CORS_PAGE", "ready"), ("CORS_ENFORCE", "1")), fcgi.AUTHORIZER)
 		self.assertEqual(answer.status, 403)
 
+	def test_the_page_for_programs_is_json_whatever_the_source_is_called(self):
+		r = Responder(self, table=None)
+		name = os.fsencode(r.dir) + b"/t\xff\xc3.jsonl"
+		with open(name, "w") as f:
+			f.write('{"origin":"https://a.example"}\n')
+		subprocess.run([program("cachectl/cachectl"), "--table", r.dir, "-c", "/dev/null", "load", name], check=True, timeout=60,
+		    capture_output=True)
+		harness.eventually("it has a table", lambda: fcgi.page(r.socket, "ready") == 200)
+		answer = r.ask([("REQUEST_METHOD", "GET"), ("CORS_PAGE", "status")])
+		self.assertEqual(answer.status, 200, answer.body)
+		self.assertTrue(json.loads(answer.body.decode())["table"]["source"].endswith("/t\ufffd\ufffd.jsonl"))
+
 	def test_metrics(self):
 		before = self.metrics()
 		for params in [actual()] * 3 + [actual(UNKNOWN)] * 2 + [preflight()]:
