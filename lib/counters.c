@@ -94,9 +94,7 @@ open_and_claim(const char *dir, int *slot)
 	dirfd = open_directory(dir, path);
 	if (dirfd < 0)
 		return dirfd;
-	fd = wholefile_open(dirfd, "v1", O_RDWR, &header, FILE_SIZE);
-	if (fd == -ENOENT || fd == -EPROTO || fd == -ELOOP || fd == -ENXIO)
-		fd = wholefile_create(dirfd, "v1", &header, FILE_SIZE);
+	fd = wholefile_open_or_create(dirfd, "v1", &header, FILE_SIZE);
 	if (fd >= 0) {
 		*slot = claim_slot(fd);
 		if (*slot < 0) {

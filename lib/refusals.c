@@ -41,12 +41,6 @@ struct refusals {
 	struct frequent		 realms;
 };
 
-static bool
-is_unusable(int error)
-{
-	return error == -ENOENT || error == -EPROTO || error == -ELOOP || error == -ENXIO;
-}
-
 /* A lock of the open file description: threads exclude each other as processes do. */
 static int
 claim_file(int dirfd)
@@ -57,9 +51,7 @@ claim_file(int dirfd)
 
 	for (n = 0; n < FILES; n++) {
 		snprintf(name, sizeof name, "refusals.%d", n);
-		fd = wholefile_open(dirfd, name, O_RDWR, &header, sizeof(struct lists));
-		if (is_unusable(fd))
-			fd = wholefile_create(dirfd, name, &header, sizeof(struct lists));
+		fd = wholefile_open_or_create(dirfd, name, &header, sizeof(struct lists));
 		if (fd < 0)
 			return fd;
 		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
@@ -157,12 +149,6 @@ refusals_count_realm(struct refusals *r, struct span realm, int64_t now_s)
 
 /* ---- reading ---- */
 
-static size_t
-kept(size_t len, size_t room)
-{
-	return len < room ? len : room;
-}
-
 static int
 compare_keys(const void *a, const void *b)
 {
@@ -175,8 +161,8 @@ compare_keys(const void *a, const void *b)
 		return x->realm_len < y->realm_len ? -1 : 1;
 	if (x->origin_len != y->origin_len)
 		return x->origin_len < y->origin_len ? -1 : 1;
-	order = memcmp(x->realm, y->realm, kept(x->realm_len, FREQUENT_REALM_KEPT));
-	return order != 0 ? order : memcmp(x->origin, y->origin, kept(x->origin_len, FREQUENT_ORIGIN_KEPT));
+	order = memcmp(x->realm, y->realm, frequent_realm(x).len);
+	return order != 0 ? order : memcmp(x->origin, y->origin, frequent_origin(x).len);
 }
 
 static int
@@ -278,7 +264,7 @@ add_files(struct refusals_report *report, int dirfd)
 		if (fd >= 0) {
 			error = add_file(report, fd);
 			close(fd);
-		} else if (!is_unusable(fd)) {
+		} else if (!wholefile_is_unusable(fd)) {
 			error = fd;
 		}
 	}

@@ -40,6 +40,12 @@ wholefile_open(int dirfd, const char *name, int flags, const struct wholefile *w
 	return error;
 }
 
+bool
+wholefile_is_unusable(int error)
+{
+	return error == -ENOENT || error == -EPROTO || error == -ELOOP || error == -ENXIO;
+}
+
 static int
 fill_in(int fd, const struct wholefile *header, size_t size)
 {
@@ -71,4 +77,12 @@ wholefile_create(int dirfd, const char *name, const struct wholefile *header, si
 	unlinkat(dirfd, ASIDE, 0);
 	close(fd);
 	return error;
+}
+
+int
+wholefile_open_or_create(int dirfd, const char *name, const struct wholefile *header, size_t size)
+{
+	int fd = wholefile_open(dirfd, name, O_RDWR, header, size);
+
+	return wholefile_is_unusable(fd) ? wholefile_create(dirfd, name, header, size) : fd;
 }

@@ -10,6 +10,7 @@
 #ifndef WHOLEFILE_H
 #define WHOLEFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,13 +19,19 @@ struct wholefile {
 	uint64_t	 layout;	/* anything that moves a byte changes it */
 };
 
-/* The descriptor, or -errno; -ENOENT, -EPROTO, -ELOOP, -ENXIO: nothing that could be used is there. */
+/* The descriptor, or -errno. */
 int	 wholefile_open(int dirfd, const char *name, int flags, const struct wholefile *want, size_t size);
+
+/* What it failed with says that nothing which could be used is there. */
+bool	 wholefile_is_unusable(int error);
 
 /*
  * Likewise; makes it, all zeros behind the header, 0660 whatever the umask.
  * The caller holds the directory's lock (dirlock.h).
  */
 int	 wholefile_create(int dirfd, const char *name, const struct wholefile *header, size_t size);
+
+/* Opens it to read and write, and makes it where there is none to use. The caller holds the directory's lock. */
+int	 wholefile_open_or_create(int dirfd, const char *name, const struct wholefile *header, size_t size);
 
 #endif
