@@ -8,6 +8,7 @@
 #include "decide.h"
 #include "refusals.h"
 #include "rows.h"
+#include "watch.h"
 
 struct filter {
 	bool		 any_realm, any_reason;
@@ -152,6 +153,7 @@ cmd_refusals(const struct call *call)
 	    read_reason(flag_value(call, "reason"), &f) != EXIT_YES ||
 	    read_order(flag_value(call, "sort"), &is_by_time) != EXIT_YES)
 		return EXIT_MISUSED;
+	watch_place(call);
 	error = refusals_read(call->config->table_path, (int64_t)time(NULL), &report);
 	if (error != 0) {
 		complain("the refusals in %s/counters cannot be read: %s%s", call->config->table_path, strerror(-error),

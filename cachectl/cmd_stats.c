@@ -258,5 +258,6 @@ cmd_stats(const struct call *call)
 	if (!read_count(flag_value(call, "count"), &count) ||
 	    (seconds != NULL && watch_interval(seconds, &interval_s) != EXIT_YES))
 		return EXIT_MISUSED;
+	watch_place(call);
 	return is_watched ? watch(call, glob, interval_s, count) : show_once(call, glob);
 }

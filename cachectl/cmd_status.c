@@ -82,7 +82,8 @@ print_sync(const struct health *h)
 		printf("; loading: %s so far", human_counted(count, (uint64_t)s->loading_rows, "row"));
 	putchar('\n');
 	printf("changes     %s applied", human_count(count, (uint64_t)s->changes));
-	printf("; %s left out", human_counted(count, (uint64_t)s->left_out, "row"));
+	printf("; %s left out%s", human_counted(count, (uint64_t)s->left_out, "row"),
+	    s->left_out > 0 ? " (cachectl lint says why)" : "");
 	printf(", %s held\n", human_count(count, (uint64_t)s->held));
 }
 

@@ -5,8 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "output.h"
+
+void
+watch_place(const struct call *call)
+{
+	const char *path = call->config->table_path;
+
+	if (access(path, F_OK) != 0)
+		remark("there is no table in %s, so nothing was counted: see table.path, or --table DIR", path);
+}
 
 int
 watch_look(const struct call *call, struct counters_sum *sum)

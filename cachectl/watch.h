@@ -9,6 +9,9 @@
 #include "cachectl.h"
 #include "counters.h"
 
+/* Remarks that the table's directory is not there, where it is not: zeros say nothing then. */
+void	 watch_place(const struct call *call);
+
 /* The sum, zeros where there are no counters (yet, or any more). EXIT_FAILED, complained about, otherwise. */
 int	 watch_look(const struct call *call, struct counters_sum *sum);
 

@@ -438,6 +438,11 @@ class Reading(Case):
 		self.assertIsNone(self.json("check", "https://app.example.com")["expires_at"])
 		self.assertIsNone(self.json("check", "https://nope.example", want=NO)["expires_at"])
 
+	def test_figures_of_no_table_are_called_so(self):
+		for args, want in ((["stats"], YES), (["refusals"], NO)):
+			self.assertIn("there is no table in", self.run_("--table", self.dir / "nope", *args, want=want).err)
+			self.assertNotIn("there is no table", self.run_(*args, want=want).err)
+
 	def test_show_is_one_row_and_its_policy(self):
 		row = self.json("show", "https://app.example.com")
 		self.assertEqual(row["policy_contents"]["methods"], ["GET", "PUT"])
