@@ -42,8 +42,12 @@ write_metrics(FILE *out, struct replier *rp)
 	struct counters_sum sum;
 	struct table_info info;
 	struct status st;
+	int error = counters_sum(rp->table_path, &sum);
 
-	counters_sum(rp->table_path, &sum);
+	/* Never zeros instead, as with no descriptor left: they would be a restart of all counters to who adds them up. */
+	if (error != 0)
+		return fprintf(out, "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+		    "Cache-Control: no-store\r\n\r\nthe counters cannot be read: %s\n", strerror(-error));
 	reader_info(rp->reader, &info);
 	reader_status(rp->reader, &st);
 	fputs("Status: 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -111,14 +115,14 @@ json_status(struct replier *rp, int64_t now_s)
 	struct counters_sum sum;
 	struct table_info info;
 	struct status st;
+	int error = counters_sum(rp->table_path, &sum);
 
-	counters_sum(rp->table_path, &sum);
 	reader_info(rp->reader, &info);
 	reader_status(rp->reader, &st);
-	return json_pack("{si ss ss sI si sb ss* so so so}", "version", 1, "program", "corscache-responder",
+	return json_pack("{si ss ss sI si sb ss* so so so*}", "version", 1, "program", "corscache-responder",
 	    "package_version", PACKAGE_VERSION, "now", (json_int_t)now_s, "pid", (int)getpid(),
 	    "ready", why == NULL, "reason", why, "table", json_table(&info), "sync", json_sync(&st),
-	    "counters", json_counters(&sum));
+	    "counters", error == 0 ? json_counters(&sum) : NULL);
 }
 
 static int

@@ -400,6 +400,17 @@ class Metrics(unittest.TestCase):
 		self.assertEqual(self.system.stats()["preflights_allowed"], 0)
 		self.assertEqual(samples(self.system.cachectl("metrics"))['corscache_preflights_total{verdict="allowed"}'], 0)
 
+	def test_counters_that_cannot_be_read_are_no_zeros(self):
+		self.system.ask(actual())
+		path = self.system.dir / "counters" / "v1"
+		path.rename(path.with_name("kept"))
+		path.write_bytes(b"another layout")
+		answer = self.system.ask([("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
+		self.assertEqual(answer.status, 503, answer.body)
+		self.assertNotIn("counters", json.loads(self.system.page("status")))
+		path.with_name("kept").rename(path)
+		self.assertEqual(json.loads(self.system.page("status"))["counters"]["actuals_allowed"], 1)
+
 	def slab_size(self):
 		names = [n for n in self.system.stats() if not re.match("duration_le|duration_count|owners", n)]
 		return 8 * (len(names) + 20)
