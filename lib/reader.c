@@ -659,12 +659,12 @@ reader_info(struct reader *r, struct table_info *ti)
 
 	memset(ti, 0, sizeof *ti);
 	ti->layout = LAYOUT_WORD;
+	ti->ready = reader_refresh(r) == 0;
 	if (r->ctl == NULL)
 		return;
 	ti->instance = r->ctl->instance;
 	ti->writer_alive = lock_is_held(r);
 	copy_words(r->ctl, ti);
-	ti->ready = reader_refresh(r) == 0;
 	ti->held_all = r->held_all;
 	ti->epoch = atomic_load_explicit(&r->ctl->epoch, memory_order_relaxed);
 	if (!ti->ready)

@@ -965,6 +965,32 @@ START_TEST(a_table_that_cannot_be_attached_is_left_alone)
 }
 END_TEST
 
+/* Who asks for it may be the first to see that the table has gone, or that there is one. */
+START_TEST(what_is_told_of_a_table_is_of_now)
+{
+	char v1[PATH_MAX];
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r = open_reader(dir);
+	struct table_info ti;
+
+	publish_empty(w, 0);
+	reader_info(r, &ti);
+	ck_assert(ti.ready && ti.writer_alive);
+	snprintf(v1, sizeof(v1), "%s/" LAYOUT_DIR, dir);
+	remove_directory(v1);
+	reader_info(r, &ti);
+	ck_assert(!ti.ready && !ti.writer_alive);
+	writer_close(&w);
+	w = open_writer(dir, 0);
+	publish_empty(w, 0);
+	reader_info(r, &ti);
+	ck_assert(ti.ready && ti.writer_alive);
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
 START_TEST(a_reader_follows_a_directory_that_was_made_anew)
 {
 	char v1[PATH_MAX];
@@ -1447,6 +1473,7 @@ main(void)
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
 	tcase_add_test(disk, a_table_that_cannot_be_attached_is_left_alone);
+	tcase_add_test(disk, what_is_told_of_a_table_is_of_now);
 	tcase_add_test(disk, a_reader_follows_a_directory_that_was_made_anew);
 	tcase_add_test(disk, a_reader_trusts_no_stranger_in_a_public_place);
 	tcase_add_loop_test(disk, a_reader_trusts_nobody_elses_files, 0, sizeof(files) / sizeof(files[0]));
