@@ -13,6 +13,10 @@
 
 #include "layout.h"
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25	/* Linux 6.1; the C library is older */
+#endif
+
 void
 segment_name_root(char name[SEGMENT_NAME], uint64_t table)
 {
@@ -88,13 +92,33 @@ open_checked(int dirfd, const char *name, int flags, const uid_t *uid, uint64_t 
 	return fd;
 }
 
+/* Address space only, at a multiple of SEGMENT_HUGE: there alone a huge page of a file is one of ours. */
+static uint8_t *
+reserve_addresses(uint64_t len)
+{
+	uint8_t *all = mmap(NULL, len + SEGMENT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+
+	if (all == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)all % SEGMENT_HUGE;
+	if (before > 0)
+		munmap(all, before);
+	munmap(all + before + len, SEGMENT_HUGE - before);
+	return all + before;
+}
+
 static int
 map(struct mapping *m, int fd, uint64_t len, int protection)
 {
-	void *base = mmap(NULL, len, protection, MAP_SHARED, fd, 0);
+	uint8_t *at = len >= SEGMENT_HUGE ? reserve_addresses(len) : NULL;
+	void *base = mmap(at, len, protection, MAP_SHARED | (at != NULL ? MAP_FIXED : 0), fd, 0);
+	int error = -errno;
 
+	if (base == MAP_FAILED && at != NULL)
+		munmap(at, len);
 	if (base == MAP_FAILED)
-		return -errno;
+		return error;
 	*m = (struct mapping){ .base = base, .len = len, .fd = fd };
 	return 0;
 }
@@ -151,6 +175,12 @@ int
 segment_reserve(struct mapping *m, uint64_t from, uint64_t len)
 {
 	return -posix_fallocate(m->fd, (off_t)from, (off_t)len);
+}
+
+void
+segment_collapse(struct mapping *m, uint64_t len)
+{
+	madvise(m->base, len, MADV_COLLAPSE);
 }
 
 void

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #define SEGMENT_NAME	80	/* bytes of a file name, NUL included */
+#define SEGMENT_HUGE	(2u << 20)	/* a huge page of most machines; where it is not, none is gained */
 
 struct mapping {
 	void	*base;		/* NULL: nothing mapped */
@@ -43,6 +44,11 @@ int	 segment_map_writable(struct mapping *m, int dirfd, const char *name, uint64
 int	 segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, uint64_t reserve, gid_t group);
 /* Backs [from, from+len) with memory before anybody touches it. */
 int	 segment_reserve(struct mapping *m, uint64_t from, uint64_t len);
+/*
+ * Puts the first len bytes, a multiple of SEGMENT_HUGE, into huge pages where the kernel has some; nothing
+ * depends on it. Before anybody else maps them: whoever reads meanwhile waits.
+ */
+void	 segment_collapse(struct mapping *m, uint64_t len);
 void	 segment_unmap(struct mapping *m);
 /*
  * Takes the name away. The memory goes with the last map: never from under a

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define ROWS_PER_SHARD		32768	/* at most, when a table is built */
+#define ROWS_PER_SHARD		65536	/* at most, when a table is built */
 #define CROWDED_ROWS_PER_SHARD	131072	/* then it is built anew with more shards */
 #define WORTH_HANDLES		65536	/* of policies: then the dead ones are worth a table anew */
 
@@ -180,6 +180,13 @@ table_copy(struct table *to, struct table *from)
 			error = table_copy_row(to, from, r, handles);
 	free(handles);
 	return error;
+}
+
+void
+table_settle(struct table *t)
+{
+	for (unsigned i = 0; i < t->root->shards; i++)
+		part_settle(&t->shards[i]);
 }
 
 void

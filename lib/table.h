@@ -82,6 +82,7 @@ int	 table_copy(struct table *to, struct table *from);
 /* Forgets it. */
 void	 table_free(struct table **t);
 /* Calls name() with every file it is made of. */
+void	 table_settle(struct table *t);
 void	 table_each_file(const struct table *t, void (*name)(void *arg, const char *file), void *arg);
 /* It should be copied: it needs more shards than it has, or spent its policy handles. */
 bool	 table_is_crowded(const struct table *t);
@@ -98,7 +99,8 @@ int	 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, 
 	    uint64_t generation);
 int	 part_reserve_more(struct table_part *p);
 /* Makes next the part in force; the old one's memory goes with its last reader (I7). */
-void	 part_supersede(struct table *t, struct table_part *p, const struct table_part *next,
+void	 part_settle(struct table_part *p);
+void	 part_supersede(struct table *t, struct table_part *p, struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
 void	 part_discard(struct table *t, struct table_part *p, const char *name);
 /* Puts a record under k, over the one that is there, making room as needed. */

@@ -306,6 +306,7 @@ publish_next(struct writer *w, bool keep_hold)
 {
 	struct table *old = w->live;
 
+	table_settle(w->next);
 	w->live = w->next;
 	w->next = NULL;
 	w->live->live = true;

@@ -144,7 +144,7 @@ make_table(void)
 	snprintf(dir, sizeof(dir), "%s/table", base);
 	remove_directory(dir);
 	w = open_writer(dir, 2);
-	ck_assert_int_eq(writer_begin(w, 33000, &t), 0);	/* two shards */
+	ck_assert_int_eq(writer_begin(w, 66000, &t), 0);	/* two shards */
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
 		ck_assert_int_eq(put_policy(t, policies[i].name, policies[i].method, policies[i].credentials), 0);
 	for (size_t i = 0; i < NROWS; i++) {

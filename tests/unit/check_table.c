@@ -5,12 +5,15 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
 #include "run.h"
+#include "segment.h"
 #include "tables.h"
 
 static char base[PATH_MAX];	/* removed by main(), whatever happened */
@@ -623,7 +626,7 @@ numbered(char *buf, size_t cap, unsigned i)
 static const struct growth {
 	unsigned	 max_shards;
 	unsigned	 shards;	/* at the end */
-} growths[] = { { 1, 1 }, { 4, 4 }, { 0, 16 } };
+} growths[] = { { 1, 1 }, { 4, 4 }, { 0, 8 } };
 
 START_TEST(a_live_table_grows_under_its_readers)
 {
@@ -1405,6 +1408,73 @@ END_TEST
 
 /* ---- figures ---- */
 
+/* Whether the kernel collapses pages of a file on this file system: not before Linux 6.1, not on a disk. */
+static bool
+has_huge_pages(const char *dir)
+{
+	uint8_t *all = mmap(NULL, 2 * SEGMENT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *at = all + -(uintptr_t)all % SEGMENT_HUGE;
+	int fd = open(dir, O_TMPFILE | O_RDWR, 0600);
+	bool has;
+
+	ck_assert(all != MAP_FAILED && fd >= 0 && ftruncate(fd, SEGMENT_HUGE) == 0);
+	ck_assert_ptr_eq(mmap(at, SEGMENT_HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), at);
+	memset(at, 1, SEGMENT_HUGE);
+	has = madvise(at, SEGMENT_HUGE, MADV_COLLAPSE) == 0;
+	munmap(all, 2 * SEGMENT_HUGE);
+	close(fd);
+	return has;
+}
+
+/* Bytes of shards that this process maps in huge pages. */
+static uint64_t
+huge_bytes_of_shards(void)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long long kb, sum = 0;
+	bool is_shard = false;
+	char line[PATH_MAX + 100];
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f) != NULL) {
+		if (strstr(line, base) != NULL)
+			is_shard = strstr(line, ".s") != NULL;
+		else if (is_shard && sscanf(line, "ShmemPmdMapped: %llu", &kb) == 1)
+			sum += kb * 1024;
+	}
+	fclose(f);
+	return sum;
+}
+
+START_TEST(readers_map_a_large_table_in_huge_pages)
+{
+	const unsigned rows = 100000;		/* two shards of some 2.5 MB */
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t;
+	struct reader *r;
+	char origin[64];
+
+	if (!has_huge_pages(dir)) {
+		fprintf(stderr, "NOT TESTED: this kernel makes no huge pages of files in %s\n", dir);
+		writer_close(&w);
+		return;
+	}
+	assert_ok(writer_begin(w, rows, &t));
+	assert_ok(put_policy(t, "default", "GET", false));
+	for (unsigned i = 0; i < rows; i++) {
+		numbered(origin, sizeof origin, i);
+		assert_ok(put(t, "", origin, "default"));
+	}
+	assert_ok(writer_commit(w, &t));
+	writer_close(&w);
+	r = open_reader(dir);
+	assert_rows_upto(r, rows, 1);
+	ck_assert_uint_ge(huge_bytes_of_shards(), 2 * SEGMENT_HUGE);
+	reader_close(&r);
+}
+END_TEST
+
 START_TEST(an_origin_costs_less_than_64_bytes)
 {
 	const unsigned rows = (unsigned)setting("CORSCACHE_ROWS", 1000000);
@@ -1468,6 +1538,7 @@ main(void)
 	tcase_add_test(whole, all_walks_tell_the_same_rows);
 	tcase_add_test(whole, a_slow_listing_is_whole);
 	tcase_add_test(whole, words_and_numbers_reach_the_reader);
+	tcase_add_test(whole, readers_map_a_large_table_in_huge_pages);
 	tcase_add_test(whole, an_origin_costs_less_than_64_bytes);
 	tcase_add_test(disk, superseded_files_vanish_with_their_last_reader);
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
