@@ -6,17 +6,12 @@
  *
  * Time is this thread's CPU time, so that being preempted is not counted
  * (wall-clock time for PostgreSQL, whose work is done elsewhere).
- *
- * With --huge DIR is on a tmpfs of its own with huge pages, which only this
- * process sees and which ends with it: for root.
  */
 #include <errno.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 
 #include "subject.h"
 
@@ -25,6 +20,7 @@
 
 static const struct subject *const subjects[] = {
 	&subject_two_reads, &subject_one_read, &subject_hash,	/* built together, in this order */
+	&subject_two_small_reads,
 	&subject_ours, &subject_ours_find, &subject_list, &subject_postgres,
 #if HAVE_GLIB
 	&subject_glib,
@@ -41,7 +37,6 @@ static struct {
 	const char	*subjects, *questions, *distributions, *modes;	/* words, separated by commas */
 	uint64_t	 lookups;
 	unsigned	 rounds;
-	bool		 is_huge;
 } options = {
 	.load = { .origins = 100000, .patterns = 10000, .realms = 10, .policies = 10 },
 	.subjects = "two_reads,one_read,hash,ours,ours_find,list,glib,lmdb",
@@ -176,32 +171,6 @@ measure_round(unsigned round)
 	fflush(stdout);
 }
 
-/* ---- huge pages ---- */
-
-static void
-mount_huge_pages(const char *dir)
-{
-	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount("corscache", dir, "tmpfs", MS_NOSUID | MS_NODEV, "huge=within_size,mode=0700") != 0)
-		die("a tmpfs with huge pages", errno);
-}
-
-/* How much is mapped in huge pages: the kernel need not give any. */
-static void
-print_huge_pages(void)
-{
-	FILE *f = fopen("/proc/self/smaps_rollup", "r");
-	unsigned long long kb = 0;
-	char line[128];
-
-	while (f != NULL && fgets(line, sizeof line, f) != NULL)
-		if (sscanf(line, "ShmemPmdMapped: %llu kB", &kb) == 1)
-			break;
-	if (f != NULL)
-		fclose(f);
-	printf("{\"huge_bytes\":%llu}\n", kb * 1024);
-}
-
 /* ---- building ---- */
 
 /* What making the rows costs, apart from storing them. */
@@ -246,8 +215,7 @@ static _Noreturn void
 usage(void)
 {
 	fputs("usage: lookup --dir=DIR [--origins=N] [--patterns=N] [--realms=N] [--policies=N] [--lookups=N] [--rounds=N]\n"
-	    "    [--subjects=A,B] [--questions=A,B] [--distributions=A,B] [--modes=A,B] [--postgres=CONNINFO]\n"
-	    "    [--huge]\n", stderr);
+	    "    [--subjects=A,B] [--questions=A,B] [--distributions=A,B] [--modes=A,B] [--postgres=CONNINFO]\n", stderr);
 	exit(64);
 }
 
@@ -258,8 +226,7 @@ parse_options(int argc, char **argv)
 		{ "dir", 1, NULL, 'd' }, { "origins", 1, NULL, 'n' }, { "patterns", 1, NULL, 'p' },
 		{ "realms", 1, NULL, 'r' }, { "policies", 1, NULL, 'P' }, { "lookups", 1, NULL, 'l' },
 		{ "rounds", 1, NULL, 'R' }, { "subjects", 1, NULL, 's' }, { "questions", 1, NULL, 'q' },
-		{ "distributions", 1, NULL, 'D' }, { "modes", 1, NULL, 'm' }, { "postgres", 1, NULL, 'g' },
-		{ "huge", 0, NULL, 'h' }, { 0 },
+		{ "distributions", 1, NULL, 'D' }, { "modes", 1, NULL, 'm' }, { "postgres", 1, NULL, 'g' }, { 0 },
 	};
 
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
@@ -276,7 +243,6 @@ parse_options(int argc, char **argv)
 		case 'D': options.distributions = optarg; break;
 		case 'm': options.modes = optarg; break;
 		case 'g': options.subject.postgres = optarg; break;
-		case 'h': options.is_huge = true; break;
 		default: usage();
 		}
 	if (optind != argc || options.subject.dir == NULL || options.load.origins == 0 || options.load.realms == 0 ||
@@ -288,11 +254,7 @@ int
 main(int argc, char **argv)
 {
 	parse_options(argc, argv);
-	if (options.is_huge)
-		mount_huge_pages(options.subject.dir);
 	build();
-	if (options.is_huge)
-		print_huge_pages();
 	for (unsigned round = 0; round < options.rounds; round++)
 		measure_round(round);
 	for (size_t i = 0; i < NSUBJECTS; i++)

@@ -29,13 +29,15 @@ struct subject {
 	bool		 is_limit;	/* finds nothing in fact */
 };
 
-/* Ours: origin_parse + reader_find + reader_is_current, and without the parse. */
+/* Ours: reader_expect + origin_parse + reader_find + reader_is_current, as answer() does; and the last two alone. */
 extern const struct subject	 subject_ours, subject_ours_find;
 /*
  * What the layout cannot beat: hash the key, then one or two dependent reads
- * at random over as many bytes as the slots and the records occupy.
+ * at random over as many bytes as the slots and the records occupy, in the
+ * kind of memory that the table has. Small: in pages of 4 KiB, as a program has
+ * that does not care.
  */
-extern const struct subject	 subject_hash, subject_one_read, subject_two_reads;
+extern const struct subject	 subject_hash, subject_one_read, subject_two_reads, subject_two_small_reads;
 extern const struct subject	 subject_lmdb, subject_glib, subject_list, subject_postgres;
 
 #endif

@@ -7,32 +7,36 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "segment.h"
 #include "siphash.h"
 
 /* Slots 2/3 full and a 64-bit word each; a record is 8 bytes, realm and host, rounded up to 4. */
-static const uint64_t *slots;
-static const char *records;
+static struct memory {
+	const uint64_t	*slots;
+	const char	*records;
+} huge, small;
 static uint64_t nslots, nrecord_bytes;
 
-/* Memory of the same kind as the table's: a file's, mapped shared and read-only. */
+/* Memory of the same kind as the table's: a file's, mapped shared and read-only; in huge pages where those can be had. */
 static void *
-map_file(const char *dir, const char *name, uint64_t len, void **writable)
+map_file(const char *dir, const char *name, uint64_t len, bool is_huge, void **writable)
 {
-	char path[256];
-	void *readable;
-	int fd, error;
+	struct mapping to_write, to_read;
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
 
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
-		die(path, errno);
-	if ((error = ftruncate(fd, (off_t)len) != 0 ? errno : posix_fallocate(fd, 0, (off_t)len)) != 0)
-		die(path, error);
-	*writable = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	readable = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-	if (*writable == MAP_FAILED || readable == MAP_FAILED)
-		die(path, errno);
-	close(fd);
-	return readable;
+	if (dirfd < 0)
+		die(dir, errno);
+	len = (len + SEGMENT_HUGE - 1) / SEGMENT_HUGE * SEGMENT_HUGE;
+	if ((error = segment_create(&to_write, dirfd, name, len, len, (gid_t)-1)) != 0)
+		die(name, error);
+	if (is_huge)
+		segment_collapse(&to_write, len);
+	if ((error = segment_map(&to_read, dirfd, geteuid(), name, len)) != 0)
+		die(name, error);
+	close(to_write.fd);
+	close(dirfd);
+	*writable = to_write.base;
+	return to_read.base;
 }
 
 static size_t
@@ -41,12 +45,26 @@ hashed_len(const struct query *q)
 	return q->key_len - 1u - (q->parsed.scheme.len + 3);
 }
 
-static uint64_t
-build(const struct workload *w, const struct subject_options *opt)
+static void
+fill(struct memory *m, const char *dir, bool is_huge)
 {
-	uint64_t state = 1, *fill;
+	uint64_t state = 1, *slots;
+	char *records;
+
+	m->records = map_file(dir, is_huge ? "limit.records" : "limit.small.records", nrecord_bytes, is_huge, (void **)&records);
+	for (uint64_t i = 0; i < nrecord_bytes; i += 64)
+		records[i] = (char)i;
+	munmap(records, nrecord_bytes);
+	m->slots = map_file(dir, is_huge ? "limit.slots" : "limit.small.slots", nslots * 8, is_huge, (void **)&slots);
+	for (uint64_t i = 0; i < nslots; i++)
+		slots[i] = random_next(&state) % nrecord_bytes;
+	munmap(slots, nslots * 8);
+}
+
+static void
+measure_table(const struct workload *w)
+{
 	struct query q;
-	void *writable;
 
 	nrecord_bytes = 64;
 	for (uint64_t i = 0; i < w->origins; i++) {
@@ -54,15 +72,21 @@ build(const struct workload *w, const struct subject_options *opt)
 		nrecord_bytes += (8 + hashed_len(&q) + 3) & ~3ull;
 	}
 	nslots = (w->origins * 3 / 2 + 7) & ~7ull;
-	records = map_file(opt->dir, "limit.records", nrecord_bytes, &writable);
-	for (uint64_t i = 0; i < nrecord_bytes; i += 64)
-		((char *)writable)[i] = (char)i;
-	munmap(writable, nrecord_bytes);
-	slots = map_file(opt->dir, "limit.slots", nslots * 8, &writable);
-	fill = writable;
-	for (uint64_t i = 0; i < nslots; i++)
-		fill[i] = random_next(&state) % nrecord_bytes;
-	munmap(writable, nslots * 8);
+}
+
+static uint64_t
+build_huge(const struct workload *w, const struct subject_options *opt)
+{
+	measure_table(w);
+	fill(&huge, opt->dir, true);
+	return nslots * 8 + nrecord_bytes;
+}
+
+static uint64_t
+build_small(const struct workload *w, const struct subject_options *opt)
+{
+	measure_table(w);
+	fill(&small, opt->dir, false);
 	return nslots * 8 + nrecord_bytes;
 }
 
@@ -84,21 +108,27 @@ hash(const struct query *q)
 }
 
 static inline uint64_t
-slot(const struct query *q)
+slot(const struct memory *m, const struct query *q)
 {
-	return slots[(uint64_t)(((unsigned __int128)hash(q) * nslots) >> 64)];
+	return m->slots[(uint64_t)(((unsigned __int128)hash(q) * nslots) >> 64)];
 }
 
 static uint64_t
 find_two_reads(const struct query *q)
 {
-	return 1 + (uint64_t)(unsigned char)records[slot(q)];
+	return 1 + (uint64_t)(unsigned char)huge.records[slot(&huge, q)];
+}
+
+static uint64_t
+find_two_small_reads(const struct query *q)
+{
+	return 1 + (uint64_t)(unsigned char)small.records[slot(&small, q)];
 }
 
 static uint64_t
 find_one_read(const struct query *q)
 {
-	return 1 + slot(q);
+	return 1 + slot(&huge, q);
 }
 
 static uint64_t
@@ -114,4 +144,5 @@ close_nothing(void)
 
 const struct subject subject_hash = { "hash", build_nothing, find_hash, close_nothing, 0, 1, false, true };
 const struct subject subject_one_read = { "one_read", build_nothing, find_one_read, close_nothing, 0, 1, false, true };
-const struct subject subject_two_reads = { "two_reads", build, find_two_reads, close_nothing, 0, 1, false, true };
+const struct subject subject_two_reads = { "two_reads", build_huge, find_two_reads, close_nothing, 0, 1, false, true };
+const struct subject subject_two_small_reads = { "two_small_reads", build_small, find_two_small_reads, close_nothing, 0, 1, false, true };
