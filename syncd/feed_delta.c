@@ -24,10 +24,11 @@ static const int	 trail_ms[] = { 3, 10, 40, 150, 600 };
 /*
  * Of what the position stands on, the part that may change under a session and change back: how far
  * the log was pruned, and which files the names mean. The token says when triggers were bypassed, too.
+ * (A regclass constant is resolved with the statement, and anew where that is planned anew: as the names in FROM.)
  */
 #define GROUND \
-	"(SELECT concat_ws(' ', pruned_xid, pg_relation_filepath(to_regclass('cors.origins'))," \
-	"  pg_relation_filepath(to_regclass('cors.policies')), pg_relation_filepath(to_regclass('cors.changes')))" \
+	"(SELECT concat_ws(' ', pruned_xid, pg_relation_filenode('cors.origins'::regclass)," \
+	"  pg_relation_filenode('cors.policies'::regclass), pg_relation_filenode('cors.changes'::regclass))" \
 	" FROM cors.meta)"
 
 /*

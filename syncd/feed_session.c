@@ -131,11 +131,13 @@ static void	 first_check_done(void *arg, const PGresult *r);
 
 /*
  * What a session needs, where the server knows the setting. A backend that waits
- * for somebody's lock must not outlive our patience: they would pile up.
+ * for somebody's lock must not outlive our patience: they would pile up. Bitmap
+ * scans are for many rows; a poll has few, and waits for each step of its plan.
  */
 static const char settings_sql[] =
     "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '%d'),"
-    " ('client_connection_check_interval', '5s'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'),"
+    " ('client_connection_check_interval', '5s'), ('idle_session_timeout', '0'),"
+    " ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'), ('enable_bitmapscan', 'off'),"
     " ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_read_only', 'on'),"
     " ('search_path', 'pg_catalog')) wanted (name, value) JOIN pg_catalog.pg_settings USING (name)";
 
