@@ -108,7 +108,12 @@ ask_policies(struct feed *f)
 	pg_ask_params(f->pg, policies_done, "SELECT " SINK_POLICY " FROM cors.policies", 0, NULL);
 }
 
-#define BEGIN	"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+/*
+ * The locks come before the snapshot: one that is older than a TRUNCATE sees the table empty, not as
+ * it was. In the order in which TRUNCATE ... CASCADE takes them.
+ */
+#define BEGIN	"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" \
+	" LOCK TABLE cors.policies, cors.origins IN ACCESS SHARE MODE"
 
 /* ---- a whole load ---- */
 

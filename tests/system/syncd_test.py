@@ -786,17 +786,21 @@ class Orders(Case):
 		self.assertTrue(d.answers(), "idle clients are closed in time")
 		self.assertEqual(os.stat(d.control).st_mode & 0o777, 0o660)
 
-	def waits_for_lock(self):
-		return self.sql("SELECT count(*) FROM pg_stat_activity"
-		    " WHERE application_name LIKE 'corscache-syncd%' AND wait_event_type = 'Lock' AND backend_xmin IS NOT NULL") == [["1"]]
+	def waits_for_lock(self, query):
+		return self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'corscache-syncd%'"
+		    f" AND wait_event_type = 'Lock' AND query LIKE '{query}%'") == [["1"]]
+
+	def lock_token(self, locker):
+		"""It is what a load reads first in its snapshot, when it has its own locks."""
+		locker("BEGIN")
+		locker("ALTER VIEW cors.token ALTER COLUMN token DROP DEFAULT")
 
 	def test_invalidate_during_a_load(self):
 		"""The load's snapshot is older than the order: it must not bring the row back, not for an instant."""
 		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
-		locker("BEGIN")
-		locker("LOCK TABLE cors.origins IN ACCESS EXCLUSIVE MODE")
+		self.lock_token(locker)
 		d.order("resync")
-		eventually("the load waits for the lock", self.waits_for_lock)
+		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
 		self.assertRegex(d.order("invalidate", "", A), "^ok\t1\t")
 		self.assertIsNone(d.rows()["", A][0])
 		back, gone = Watch(d), Watch(d)
@@ -812,12 +816,27 @@ class Orders(Case):
 		eventually("nothing is held", lambda: d.status()["held"] == 0)
 		self.assert_equal(d)
 
-	def test_invalidate_all_during_a_load(self):
+	def test_table_filled_anew_during_a_load(self):
+		"""To a snapshot from before a TRUNCATE the table is empty, and never was."""
 		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
 		locker("BEGIN")
-		locker("LOCK TABLE cors.origins IN ACCESS EXCLUSIVE MODE")
+		locker("TRUNCATE cors.origins")
+		locker(f"INSERT INTO cors.origins (origin, policy) VALUES ('{A}', 'web'), ('{B}', 'web')")
 		d.order("resync")
-		eventually("the load waits for the lock", self.waits_for_lock)
+		eventually("the load waits for the lock", lambda: self.waits_for_lock("BEGIN"))
+		gone = Watch(d)
+		self.addCleanup(gone.close)
+		gone.ask("", A, "gone")
+		locker("COMMIT")
+		eventually("the new rows", lambda: d.has(B))
+		self.assertFalse(gone.has_answered(), "all were refused in between")
+		self.assert_equal(d)
+
+	def test_invalidate_all_during_a_load(self):
+		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
+		self.lock_token(locker)
+		d.order("resync")
+		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
 		self.assertRegex(d.order("invalidate-all"), "^ok\t1\t")
 		eventually("another load", lambda: d.status()["connects"] == 2)
 		self.assertEqual(d.status()["held_all"], 1)
