@@ -429,6 +429,85 @@ origin_parse(struct origin *o, const char *s, size_t len)
 	return parse(o, NULL, s, len);
 }
 
+/* RFC 3492 section 6.1. */
+static uint32_t
+punycode_bias(uint64_t delta, uint32_t characters, bool is_first)
+{
+	uint32_t k = 0;
+
+	delta = is_first ? delta / 700 : delta / 2;
+	delta += delta / characters;
+	for (; delta > 455; k += 36)
+		delta /= 35;
+	return k + (uint32_t)(36 * delta / (delta + 38));
+}
+
+/* Section 6.2: a number, its least digit first; what p then points to is NULL where it has no end. */
+static uint64_t
+punycode_number(const char **p, const char *end, uint32_t bias)
+{
+	uint64_t number = 0, weight = 1;
+
+	for (uint32_t k = 36; *p < end && number + weight < UINT32_MAX; k += 36) {
+		char c = *(*p)++;
+		uint32_t least = k <= bias ? 1 : k >= bias + 26 ? 26 : k - bias;
+		uint32_t digit = is_lower(c) ? (uint32_t)(c - 'a') : is_digit(c) ? (uint32_t)(c - '0') + 26 : 36;
+
+		if (digit == 36)
+			break;
+		number += digit * weight;
+		if (digit < least)
+			return number;
+		weight *= 36 - least;
+	}
+	*p = NULL;
+	return 0;
+}
+
+/* Behind "xn--": ASCII characters, a hyphen, and where in between others stand, of which there is one at least. */
+static bool
+is_punycode(struct span s)
+{
+	const char *end = s.at + s.len, *hyphen = memrchr(s.at, '-', s.len);
+	const char *p = hyphen != NULL && hyphen > s.at ? hyphen + 1 : s.at;
+	uint32_t n = p > s.at ? (uint32_t)(hyphen - s.at) : 0, bias = 72;
+	uint64_t at = 0, character = 0x80;
+	bool is_first = true;
+
+	if (p == end)
+		return false;
+	for (; p < end; at++, is_first = false) {
+		uint64_t delta = punycode_number(&p, end, bias);
+
+		if (p == NULL)
+			return false;
+		bias = punycode_bias(delta, ++n, is_first);
+		character += (at + delta) / n;
+		at = (at + delta) % n;
+		/* none that is a control, half a pair of UTF-16, or none at all */
+		if (character < 0xa0 || (character >= 0xd800 && character <= 0xdfff) || character > 0x10ffff)
+			return false;
+	}
+	return true;
+}
+
+/* What a browser does with such a label: it decodes it, and has no origin where that fails. */
+static bool
+has_bad_punycode(struct span host)
+{
+	const char *label = host.at, *end = host.at + host.len, *dot;
+
+	for (;; label = dot + 1) {
+		dot = memchr(label, '.', (size_t)(end - label));
+		struct span s = { label, (size_t)((dot != NULL ? dot : end) - label) };
+
+		if (s.len >= 4 && memcmp(s.at, "xn--", 4) == 0 && !is_punycode((struct span){ s.at + 4, s.len - 4 }))
+			return true;
+		if (dot == NULL)
+			return false;
+	}
+}
+
 static enum rule_form
 rule_form(struct wildcards wild)
 {
@@ -464,6 +543,8 @@ rule_parse(struct rule *r, const char *s, size_t len)
 	depth = wild.labels ? count_labels(o.host) : 0;
 	if (depth > RULE_MAX_DEPTH)
 		return RULE_TOO_DEEP;
+	if (default_port(o.scheme) != 0 && has_bad_punycode(o.host))
+		return RULE_BAD_PUNYCODE;
 	*r = (struct rule){ rule_form(wild), o, depth };
 	return ORIGIN_OK;
 }
@@ -549,6 +630,7 @@ origin_strstatus(enum origin_status status)
 	case RULE_BAD_WILDCARD:		return "it has a * where none may be";
 	case RULE_WILDCARD_IP:		return "it has *. in front of an address";
 	case RULE_TOO_DEEP:		return "it has more than 63 labels behind *.";
+	case RULE_BAD_PUNYCODE:		return "its host has a label that begins with xn-- and is no Punycode";
 	case ORIGIN_STATUS_COUNT:	break;
 	}
 	return "it is malformed";

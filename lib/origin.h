@@ -85,6 +85,7 @@ enum origin_status {
 	RULE_BAD_WILDCARD,		/* a * where no pattern has one */
 	RULE_WILDCARD_IP,		/* *. in front of an address */
 	RULE_TOO_DEEP,			/* more than RULE_MAX_DEPTH labels */
+	RULE_BAD_PUNYCODE,		/* xn-- in front of what no browser writes behind it */
 	ORIGIN_STATUS_COUNT
 };
 

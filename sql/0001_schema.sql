@@ -81,6 +81,61 @@ EXCEPTION WHEN invalid_text_representation THEN
 	RETURN NULL;
 END $$;
 
+-- Can a browser decode what stands behind the xn-- of a label (RFC 3492
+-- section 6.2), and is there more in it than ASCII?
+CREATE OR REPLACE FUNCTION cors.is_punycode(label text)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	n         integer := coalesce(length(substring(label FROM '^(.+)-')), 0);	-- characters so far
+	p         integer := CASE WHEN n > 0 THEN n + 2 ELSE 1 END;
+	bias      integer := 72;
+	place     bigint := 0;
+	scalar    bigint := 128;
+	first     boolean := true;
+	delta     bigint;
+	weight    bigint;
+	k         integer;
+	threshold integer;
+	digit     integer;
+BEGIN
+	IF p > length(label) THEN
+		RETURN false;
+	END IF;
+	WHILE p <= length(label) LOOP
+		delta := 0;
+		weight := 1;
+		k := 36;
+		LOOP
+			digit := strpos('abcdefghijklmnopqrstuvwxyz0123456789', substr(label, p, 1)) - 1;
+			IF p > length(label) OR digit < 0 OR delta + weight >= 4294967295 THEN
+				RETURN false;
+			END IF;
+			p := p + 1;
+			threshold := greatest(1, least(26, k - bias));
+			delta := delta + digit * weight;
+			EXIT WHEN digit < threshold;
+			weight := weight * (36 - threshold);
+			k := k + 36;
+		END LOOP;
+		n := n + 1;
+		scalar := scalar + (place + delta) / n;
+		IF scalar < 160 OR scalar BETWEEN 55296 AND 57343 OR scalar > 1114111 THEN
+			RETURN false;	-- a control, half a pair of UTF-16, none at all
+		END IF;
+		place := (place + delta) % n + 1;
+		delta := delta / CASE WHEN first THEN 700 ELSE 2 END;
+		delta := delta + delta / n;
+		first := false;
+		bias := 0;
+		WHILE delta > 455 LOOP
+			delta := delta / 35;
+			bias := bias + 36;
+		END LOOP;
+		bias := bias + 36 * delta / (delta + 38);
+	END LOOP;
+	RETURN true;
+END $$;
+
 -- The host of an origin or pattern, without port and "*.": NULL or the reason.
 CREATE OR REPLACE FUNCTION cors.check_host(scheme text, host text, is_suffix boolean)
 RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -115,6 +170,10 @@ BEGIN
 	ELSIF scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
 	    AND labels[cardinality(labels)] ~ '^([0-9]+|0x[0-9a-f]*)$' AND host !~ quad THEN
 		RETURN 'its host ends in a number but is no IPv4 address such as 192.0.2.1';
+	ELSIF scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
+	    AND host LIKE '%xn--%'
+	    AND EXISTS (SELECT FROM unnest(labels) label WHERE label LIKE 'xn--%' AND NOT cors.is_punycode(substr(label, 5))) THEN
+		RETURN 'its host has a label that begins with xn-- and is no Punycode';
 	END IF;
 	RETURN NULL;
 END $$;
@@ -228,8 +287,9 @@ BEGIN
 	    WHEN suggestion IS NOT NULL THEN format('browsers send %L', suggestion)
 	    WHEN origin LIKE 'file:%' THEN 'serve the page from an origin of its own, such as ''http://localhost:3000'''
 	    WHEN origin ~ '[,; ]' THEN 'write one row for each origin'
+	    WHEN origin ~ '[^!-~]' OR reason LIKE '%Punycode'
+		THEN 'write an international host name in its ASCII form, such as ''https://xn--bcher-kva.example'''
 	    WHEN origin LIKE '%*%' THEN 'write ''https://*.example.com'', ''https://example.com:*'', ''https://*.example.com:*'' or ''*'''
-	    WHEN origin ~ '[^!-~]' THEN 'write an international host name in its ASCII form, such as ''https://xn--bcher-kva.example'''
 	    ELSE 'write scheme://host or scheme://host:port, such as ''https://app.example.com'' or ''http://localhost:3000''' END);
 END $$;
 
@@ -392,11 +452,11 @@ BEGIN
 			OR cors.accept_realm(realm)),
 		-- The expression lets ordinary origins pass in two microseconds and
 		-- accepts nothing that the function does not: 70 bytes leave 63 for
-		-- a host, and the last label is no number. No {m,n} in it: bounds
-		-- cost ten times the rest.
+		-- a host, the last label is no number, and none is Punycode. No
+		-- {m,n} in it: bounds cost ten times the rest.
 		origin     text COLLATE "C" NOT NULL
 			CONSTRAINT origin_is_valid CHECK (
-			(length(origin) <= 70
+			(length(origin) <= 70 AND strpos(origin, 'xn--') = 0
 			 AND origin ~ '^https?://([a-z0-9][a-z0-9-]*\.)*[a-z][a-z0-9-]*(:[1-9][0-9][0-9][0-9])?$')
 			OR cors.accept_origin(origin)),
 		policy     text COLLATE "C" NOT NULL DEFAULT 'default'
@@ -860,7 +920,7 @@ BEGIN
 		GRANT SELECT, INSERT, UPDATE, DELETE ON cors.origins, cors.policies TO cors_editor;
 		-- reject and accept_*: a CHECK runs with the rights of whoever writes.
 		GRANT EXECUTE ON FUNCTION cors.check_origin(text), cors.check_host(text, text, boolean), cors.ipv6_text(text),
-		    cors.suggest_origin(text), cors.check_name(name, text), cors.reject(name, name, text, text),
+		    cors.is_punycode(text), cors.suggest_origin(text), cors.check_name(name, text), cors.reject(name, name, text, text),
 		    cors.accept_origin(text), cors.accept_realm(text), cors.accept_policy_name(text), cors.accept_list(name, text[]),
 		    cors.allow(text, text, text, timestamptz, text), cors.refuse(text, text, text), cors.remove(text, text),
 		    cors.set_realm(text, text[], text), cors.status() TO cors_editor;

@@ -8,7 +8,7 @@ VALID = """
 https://example.com http://localhost http://localhost:3000 https://example.com:8443 http://127.0.0.1:3000
 http://[::1] http://[::1]:90 http://[::] http://[2001:db8:aaaa:1111::100]:9090 http://[::102:304] http://[::ffff:0:102:304] http://[::1:ffff:102:304]
 http://[::5] http://[1:0:2:0:3:0:4:0] http://[fe80::1:0:0:1]
-https://www.xn--xample-9ua.com https://example.com:65535 https://example.com:80 http://example.com:443 https://example.com:1
+https://www.xn--xample-9ua.com https://xn--p1ai https://*.xn--bcher-kva.example https://axn--f.example app://xn--f https://example.com:65535 https://example.com:80 http://example.com:443 https://example.com:1
 https://a_b.example https://-a-.example https://_x https://1a.example https://a.1a https://0xg https://12.example.com
 chrome-extension://abcdefghijklmnop moz-extension://0f1d0c1e-7d34-4a5e-8a5c-000000000000 capacitor://localhost s://host
 app+x-1.y://1.2 connector://1 ftp://example.com:2121 https://null
@@ -33,6 +33,7 @@ PORT = "its port is not a number from 1 to 65535 without leading zeros"
 TWO_PORTS = "it has two ports, or an IPv6 address without brackets"
 DEFAULT_PORT = "it spells out the default port, which browsers leave out"
 PUNYCODE = "write an international host name in its ASCII form, such as 'https://xn--bcher-kva.example'"
+PUNY = "its host has a label that begins with xn-- and is no Punycode"
 QUAD = "its host ends in a number but is no IPv4 address such as 192.0.2.1"
 
 
@@ -67,6 +68,13 @@ INVALID = [
     ("https://example.com\n", "it has a control character or one outside ASCII", sends("https://example.com")),
     ("https://exa\tmple.com", "it has a control character or one outside ASCII", PUNYCODE),
     ("https://r\u00e9sum\u00e9.com", "it has a control character or one outside ASCII", PUNYCODE),
+    ("http://xn--f", PUNY, PUNYCODE),
+    ("https://a.xn--.example:8443", PUNY, PUNYCODE),
+    ("https://xn--abc-", PUNY, PUNYCODE),
+    ("https://xn---a", PUNY, PUNYCODE),
+    ("https://*.xn--a_b", PUNY, PUNYCODE),
+    ("https://xn--a", PUNY, PUNYCODE),
+    ("https://xn--" + "9" * 59, PUNY, PUNYCODE),
     ("https://", "it has no host", NOT_A_HOST),
     ("https://:80", "it has no host", NOT_A_HOST),
     ("https://*.", "it has no host", PATTERNS),
@@ -158,6 +166,18 @@ def model_ipv6(text):
 	return text == ":".join("%x" % g for g in groups[:best]) + "::" + ":".join("%x" % g for g in groups[best + length:])
 
 
+def model_punycode(text):
+	"""What Python's codec decodes; the codec lets a leading hyphen, no digits and controls pass."""
+	basic, hyphen, digits = text.rpartition("-")
+	if hyphen and not basic or not re.fullmatch(r"[a-z0-9]+", digits):
+		return False
+	try:
+		decoded = text.encode().decode("punycode")
+	except UnicodeError:
+		return False
+	return all(c < "\x80" or c >= "\xa0" and not "\ud800" <= c <= "\udfff" for c in decoded)
+
+
 def model(o):
 	"""An independent reading of the rules: is o an origin or a pattern?"""
 	if o == "*":
@@ -179,6 +199,8 @@ def model(o):
 	if star and (quad or len(labels) > 63):
 		return False
 	special = scheme in ("http", "https", "ws", "wss", "ftp")
+	if special and not all(model_punycode(l[4:]) for l in labels if l.startswith("xn--")):
+		return False
 	return quad or not (special and re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]))
 
 
@@ -186,8 +208,9 @@ def generated(n, seed):
 	"""Strings near the border between right and wrong."""
 	r = random.Random(seed)
 	schemes = ["http", "https"] * 6 + ["ws", "wss", "ftp", "file", "app", "a+b", "HTTP", "1a", "", "s" * 64, "s" * 65]
-	labels = ["a", "www", "example", "com", "localhost", "a-b", "a-", "xn--a", "0", "255", "0xf", "a" * 40, "-a", "1", "256", "01", "0x",
+	labels = ["a", "www", "example", "com", "localhost", "a-b", "a-", "xn--p1ai", "0", "255", "0xf", "a" * 40, "-a", "1", "256", "01", "0x",
 	    "a_", "", "*", "A", "\u00e9", "a" * 62, "a" * 63, "a" * 64]
+	letters = "abz019-" + "\u00e9\u4e2d\u00a0\U0001f600\u0085"
 	ports = [""] * 6 + [":8080", ":9999", ":1000", ":80", ":443", ":0800", ":65535", ":*", ":1", ":21", ":65536", ":0", ":080", ":", ":x", ":80*"]
 	tails = [""] * 30 + ["/", "?", "#", " ", "\n", "@", ",", "\\"]
 	for _ in range(n):
@@ -199,6 +222,9 @@ def generated(n, seed):
 			host = "[" + ":".join(r.choice(["0", "0", "1", "a", "ffff", "", "00", "102"]) for _ in range(r.randint(2, 9))) + "]"
 		elif r.random() < .1:
 			host = ".".join(r.choice(["1", "0", "255", "256", "01", "10"]) for _ in range(r.randint(3, 5)))
+		elif r.random() < .1:
+			label = "".join(r.choice(letters) for _ in range(r.randint(1, 6))).encode("punycode").decode()
+			host = "xn--" + (label[:-1] if r.random() < .2 else label.replace("a", r.choice("a9-_")) if r.random() < .2 else label) + ".a"
 		elif r.random() < .15:
 			host = ".".join("a" * r.choice([1, 30, 60, 63]) for _ in range(r.randint(1, 6)))
 		else:

@@ -489,7 +489,7 @@ class Following(Case):
 			self.assertEqual(d.status()["left_out"], 20)
 		finally:
 			self.sql("DELETE FROM cors.origins WHERE cors.check_origin(origin) IS NOT NULL")
-			self.sql("ALTER TABLE cors.origins ADD CONSTRAINT origin_is_valid CHECK ((length(origin) <= 70"
+			self.sql("ALTER TABLE cors.origins ADD CONSTRAINT origin_is_valid CHECK ((length(origin) <= 70 AND strpos(origin, 'xn--') = 0"
 			    " AND origin ~ '^https?://([a-z0-9][a-z0-9-]*\\.)*[a-z][a-z0-9-]*(:[1-9][0-9][0-9][0-9])?$') OR cors.accept_origin(origin))")
 		self.assert_equal(d)
 		self.assertEqual(d.status()["left_out"], 0)

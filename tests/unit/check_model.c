@@ -207,6 +207,51 @@ struct m_rule {
 	struct m_origin	 origin;
 };
 
+/* RFC 3492, appendix C, but for what is decoded: only whether it is something. */
+static bool
+m_punycode(const char *label)
+{
+	static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+	const char *hyphen = strrchr(label, '-');
+	long long n = 128, i = 0, bias = 72, out = hyphen == NULL ? 0 : hyphen - label;
+	bool any = false;
+
+	for (const char *p = label + (out > 0 ? out + 1 : 0); *p != '\0'; any = true, i++) {
+		long long old = i, w = 1, t, k, delta;
+
+		for (k = 36;; k += 36, w *= 36 - t) {
+			const char *digit = *p == '\0' || i + w > 1ll << 40 ? NULL : strchr(digits, *p++);
+
+			if (digit == NULL)
+				return false;
+			t = k - bias < 1 ? 1 : k - bias > 26 ? 26 : k - bias;
+			i += (digit - digits) * w;
+			if (digit - digits < t)
+				break;
+		}
+		delta = (i - old) / (old == 0 ? 700 : 2);
+		delta += delta / ++out;
+		for (bias = 0; delta > 35 * 26 / 2; bias += 36)
+			delta /= 35;
+		bias += 36 * delta / (delta + 38);
+		n += i / out;
+		i %= out;
+		if (n < 0xa0 || n > 0x10ffff || n / 0x800 == 0xd800 / 0x800)
+			return false;
+	}
+	return any;
+}
+
+/* Only rules are asked: a browser that takes such a host is in nobody's way. */
+static bool
+m_is_decodable(const struct m_origin *o)
+{
+	for (int i = 0; m_default_port(o->scheme) != 0 && i < o->nlabels; i++)
+		if (strncmp(o->label[i], "xn--", 4) == 0 && !m_punycode(o->label[i] + 4))
+			return false;
+	return true;
+}
+
 static bool
 m_rule(struct m_rule *r, const char *text)
 {
@@ -226,7 +271,8 @@ m_rule(struct m_rule *r, const char *text)
 		r->wild_port = true;
 		rest[strlen(rest) - 2] = '\0';
 	}
-	if (m_parse(&r->origin, rest, strlen(rest)) != M_OK || (r->wild_port && r->origin.port != 0))
+	if (m_parse(&r->origin, rest, strlen(rest)) != M_OK || (r->wild_port && r->origin.port != 0) ||
+	    !m_is_decodable(&r->origin))
 		return false;
 	if (!r->wild_labels)
 		return true;
@@ -745,7 +791,7 @@ static const char *const odd_schemes[] = { "ws", "wss", "ftp", "chrome-extension
     "a+b.c-9",
 	"9a", "" };
 static const char *const labels[] = { "a", "b", "ab", "com", "example", "localhost" };
-static const char *const odd_labels[] = { "xn--p1ai", "-", "_", "a-", "1", "0x1", "0xg", "127", "08",
+static const char *const odd_labels[] = { "xn--p1ai", "xn--f", "xn--bcher-kva", "-", "_", "a-", "1", "0x1", "0xg", "127", "08",
     L21 L21 L21,
 	L21 L21 L21 "a", "" };
 static const char *const addresses[] = { "127.0.0.1", "127.0.0.1", "1.2.3.4", "126.9.9.9", "0.0.1", "[::1]",

@@ -321,6 +321,20 @@ static const struct {
 	{ "https://*.0.0.1", ORIGIN_BAD_IPV4, 0, NULL, 0, 0 },
 	{ "https://*." HOST251 "b", ORIGIN_HOST_TOO_LONG, 0, NULL, 0, 0 },
 	{ "https://*.a." DEEP63, RULE_TOO_DEEP, 0, NULL, 0, 0 },
+	{ "https://xn--bcher-kva.example", ORIGIN_OK, RULE_EXACT, "xn--bcher-kva.example", 0, 0 },
+	{ "https://*.a.xn--p1ai:8443", ORIGIN_OK, RULE_SUFFIX, "a.xn--p1ai", 8443, 2 },
+	{ "https://axn--f", ORIGIN_OK, RULE_EXACT, "axn--f", 0, 0 },
+	{ "https://xn-f", ORIGIN_OK, RULE_EXACT, "xn-f", 0, 0 },
+	{ "app://xn--f", ORIGIN_OK, RULE_EXACT, "xn--f", 0, 0 },
+	{ "http://xn--f", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },			/* ends inside a number */
+	{ "https://a.xn--:*", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },
+	{ "https://*.xn--abc-.example", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },	/* ASCII alone */
+	{ "https://xn---a", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },
+	{ "https://xn--a_b", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },
+	{ "https://xn--a", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },			/* U+0080 */
+	{ "https://xn--ib9b", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },		/* U+D800 */
+	{ "https://xn--999999", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },		/* beyond Unicode */
+	{ "https://xn--9999999999999999", RULE_BAD_PUNYCODE, 0, NULL, 0, 0 },
 	{ A60 "aaaa://*." HOST253 ":655350", ORIGIN_TOO_LONG, 0, NULL, 0, 0 },
 };
 
