@@ -226,7 +226,7 @@ check_policy(const struct span *columns, struct lists *l, bool *is_refused)
 	*is_refused = status != POLICY_OK;
 	if (*is_refused)
 		log_warn("sync: left out policy=%s: %s", log_value(name, sizeof name, columns[0].at, columns[0].len),
-		    error == -EINVAL ? "a NULL in its lists, or its max_age is negative" : policy_strstatus(status));
+		    error == -EINVAL ? "a NULL or a list in its lists, or its max_age is negative" : policy_strstatus(status));
 	return 0;
 }
 

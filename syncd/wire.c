@@ -132,8 +132,10 @@ wire_texts(struct span field, struct span *texts, size_t cap, size_t *count)
 		return c.is_bad ? -EBADMSG : 0;
 	n = take_int4(&c);
 	take(&c, 4);				/* lower bound */
-	if (c.is_bad || dimensions != 1 || n < 0)
+	if (c.is_bad || dimensions < 0 || n < 0)
 		return -EBADMSG;
+	if (dimensions > 1)
+		return -EINVAL;
 	if ((size_t)n > cap)
 		return -E2BIG;
 	for (size_t i = 0; i < (size_t)n; i++) {

@@ -30,8 +30,8 @@ bool	 wire_int4(struct span field, int32_t *value);
 bool	 wire_expiry(struct span field, int64_t *seconds);
 
 /*
- * The elements of a text[]. -EBADMSG: no such thing, or more than one
- * dimension. -E2BIG: more than cap. -EINVAL: NULL, or a NULL among them.
+ * The elements of a text[]. -EBADMSG: no such thing. -E2BIG: more than cap.
+ * -EINVAL: NULL, a NULL among them, or more than one dimension.
  */
 int	 wire_texts(struct span field, struct span *texts, size_t cap, size_t *count);
 

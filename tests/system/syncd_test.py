@@ -500,6 +500,10 @@ class Following(Case):
 		try:
 			self.sql("UPDATE cors.policies SET methods = '{\"GET,PUT\"}' WHERE name = 'web'")
 			eventually("the policy is out", lambda: "web" not in d.policies())
+			self.sql("UPDATE cors.policies SET methods = '{{GET},{PUT}}' WHERE name = 'web'")
+			self.insert(B)
+			eventually("what is good goes on", lambda: d.has(B))
+			self.assertEqual(d.status()["connects"], 1)
 			self.sql("UPDATE cors.policies SET methods = '{GET}' WHERE name = 'web'")
 			self.assert_equal(d)
 		finally:

@@ -69,7 +69,8 @@ static const struct {
 	{ { HEAD("\1") SIZE("\1") "\377\377\377\377", 24 },		-EINVAL,	0 },	/* a NULL */
 	{ { HEAD("\1") SIZE("\1") "\377\377\377\376", 24 },		-EBADMSG,	0 },
 	{ { HEAD("\1") "\377\377\377\377\0\0\0\1", 20 },		-EBADMSG,	0 },
-	{ { HEAD("\2") SIZE("\1") SIZE("\1") "\0\0\0\0", 32 },		-EBADMSG,	0 },
+	{ { HEAD("\2") SIZE("\1") SIZE("\1") "\0\0\0\0", 32 },		-EINVAL,	0 },	/* a list of lists */
+	{ { "\377\377\377\377" "\0\0\0\0" "\0\0\0\31" SIZE("\1"), 20 },	-EBADMSG,	0 },
 	{ { HEAD("\1"), 12 },						-EBADMSG,	0 },
 	{ { "\0\0\0", 3 },						-EBADMSG,	0 },
 	{ { NULL, 0 },							-EINVAL,	0 },
