@@ -558,6 +558,18 @@ class Following(Case):
 		self.assert_equal(d)
 		self.assertEqual(d.status()["snapshots"], 2)
 
+	def test_log_pruned_in_part_before_a_glance(self):
+		"""What is left of it must not carry the position past what is gone."""
+		d = self.syncd(sync__poll_ms=60000)
+		os.kill(d.process.pid, signal.SIGSTOP)
+		self.insert(C)
+		self.sql("UPDATE cors.meta SET pruned_xid = pg_current_xact_id()")
+		self.sql("DELETE FROM cors.changes")
+		self.insert(B)
+		os.kill(d.process.pid, signal.SIGCONT)
+		eventually("what the log no longer tells", lambda: d.rows() == database_rows(self.sql))
+		self.assertEqual(d.status()["snapshots"], 2)
+
 	def test_newer_schema(self):
 		d = self.syncd(sync__poll_ms=100)
 		self.sql("UPDATE cors.meta SET schema_version = 99")
