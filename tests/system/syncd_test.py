@@ -298,6 +298,11 @@ class Case(unittest.TestCase):
 		self.assertFalse(keys, f"{len(keys)} differ: " + "; ".join(
 		    f"{k}: table {table.get(k)} database {database.get(k)}" for k in keys[:5]))
 
+	def let_polls_end(self, syncd):
+		polls = -1
+		while polls != (polls := syncd.status()["polls"]):
+			time.sleep(0.8)		# the last poll after a wake-up comes 0.6 s after the one before
+
 	def backend(self):
 		pids = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'corscache-syncd%'")
 		return int(pids[0][0]) if pids else None
@@ -395,9 +400,7 @@ class Following(Case):
 	@contextlib.contextmanager
 	def no_delta(self, syncd):
 		"""Once all polls are over: policies are locked, which a delta reads and a glance does not."""
-		polls = -1
-		while polls != (polls := syncd.status()["polls"]):
-			time.sleep(0.8)		# the last poll after a wake-up comes 0.6 s after the one before
+		self.let_polls_end(syncd)
 		lock = self.session()
 		lock("BEGIN")
 		lock("LOCK TABLE cors.policies IN ACCESS EXCLUSIVE MODE")
@@ -847,6 +850,25 @@ class Orders(Case):
 		eventually("the new rows", lambda: d.has(B))
 		self.assertFalse(gone.has_answered(), "all were refused in between")
 		self.assert_equal(d)
+
+	def test_invalidate_realm_during_a_glance(self):
+		"""It was asked before the order, so the row that it brings stays refused until the load."""
+		d, locker, load = self.syncd(sync__deadline_ms=60000, sync__poll_ms=60000), self.session(), self.session()
+		self.let_polls_end(d)
+		self.lock_token(load)
+		locker("BEGIN")
+		locker(f"UPDATE cors.origins SET expires_at = 'infinity' WHERE origin = '{A}'")
+		locker("LOCK TABLE cors.meta IN ACCESS EXCLUSIVE MODE")
+		eventually("a glance waits for the lock", lambda: self.sql("NOTIFY cors_changes") or
+		    self.waits_for_lock("SELECT (SELECT pg_current_snapshot()"))
+		polls = d.status()["polls"]
+		self.assertRegex(d.order("invalidate-realm", ""), "^ok\t1\t")
+		locker("COMMIT")
+		eventually("the glance", lambda: d.status()["polls"] > polls)
+		self.assertIsNone(d.rows()["", A][0])
+		load("COMMIT")
+		eventually("the load", lambda: d.status()["held"] == 0)
+		self.assert_same(d.rows(), database_rows(self.sql))
 
 	def test_invalidate_all_during_a_load(self):
 		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
