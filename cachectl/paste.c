@@ -283,50 +283,71 @@ find_curl(char *text)
 	return strncmp(text, "curl", 4) == 0 && (text[4] == ' ' || text[4] == '.') ? text + strcspn(text, " ") : NULL;
 }
 
-/* The value of option -c or --name: glued, behind a =, or the next word; NULL: word is something else. */
-static const char *
-option_value(char *word, char letter, const char *name, char **at)
-{
-	size_t len = strlen(name);
+#define CURL_VALUED	"AbcCdDeEFHKmoPQrtTuUwxXyYz"	/* its short options that take a value */
 
-	if (word[0] != '-')
-		return NULL;
-	if (word[1] == letter)
-		return word[2] != '\0' ? word + 2 : next_word(at);
-	if (word[1] != '-' || strncmp(word + 2, name, len) != 0)
-		return NULL;
-	return word[2 + len] == '=' ? word + 3 + len : word[2 + len] == '\0' ? next_word(at) : NULL;
+struct curl {
+	struct paste	*p;
+	char		*at;		/* the words to come */
+	const char	*implied;	/* the method, unless -X names one */
+};
+
+/* value: NULL where the option takes none, or the command ends. */
+static void
+take_option(struct curl *c, char letter, const char *value)
+{
+	struct span name, header;
+
+	if (letter == 'I')
+		c->implied = "HEAD";
+	else if (letter == 'd' || letter == 'F')
+		c->implied = "POST";
+	else if (letter == 'X' && value != NULL)
+		c->p->method = span_of(value);
+	else if (letter == 'H' && value != NULL && split_header(span_of(value), &name, &header))
+		take_header(c->p, name, header);
 }
 
-static bool
-sends_body(const char *word)
+/* -sIXPUT: what is behind a letter that takes a value is the value, or else the next word is. */
+static void
+take_short_options(struct curl *c, const char *letters)
 {
-	return strcmp(word, "-d") == 0 || strncmp(word, "--data", 6) == 0 || strcmp(word, "-F") == 0 ||
-	    strcmp(word, "--json") == 0 || strcmp(word, "--form") == 0;
+	for (; *letters != '\0' && strchr(CURL_VALUED, *letters) == NULL; letters++)
+		take_option(c, *letters, NULL);
+	if (*letters != '\0')
+		take_option(c, *letters, letters[1] != '\0' ? letters + 1 : next_word(&c->at));
+}
+
+static void
+take_long_option(struct curl *c, const char *name)
+{
+	static const struct {
+		const char	*name;
+		char		 letter;
+	} options[] = { { "header", 'H' }, { "request", 'X' }, { "head", 'I' }, { "json", 'd' }, { "form", 'F' } };
+	size_t len = strcspn(name, "="), i;
+	char letter = strncmp(name, "data", 4) == 0 ? 'd' : '\0';
+
+	for (i = 0; i < sizeof options / sizeof options[0]; i++)
+		if (len == strlen(options[i].name) && strncmp(name, options[i].name, len) == 0)
+			letter = options[i].letter;
+	if (letter != '\0')
+		take_option(c, letter, name[len] == '=' ? name + len + 1 : letter != 'I' ? next_word(&c->at) : NULL);
 }
 
 static void
 read_curl(struct paste *p, char *at)
 {
-	struct span name, value, implied = span_of("GET");
-	const char *text;
-	char *word;
+	struct curl c = { p, at, "GET" };
+	const char *word;
 
-	while ((word = next_word(&at)) != NULL) {
-		if ((text = option_value(word, 'H', "header", &at)) != NULL) {
-			if (split_header(span_of(text), &name, &value))
-				take_header(p, name, value);
-		} else if ((text = option_value(word, 'X', "request", &at)) != NULL) {
-			p->method = span_of(text);
-		} else if (strcmp(word, "-I") == 0 || strcmp(word, "--head") == 0) {
-			implied = span_of("HEAD");
-		} else if (sends_body(word)) {
-			implied = span_of("POST");
-			next_word(&at);
-		}
+	while ((word = next_word(&c.at)) != NULL) {
+		if (word[0] == '-' && word[1] == '-')
+			take_long_option(&c, word + 2);
+		else if (word[0] == '-')
+			take_short_options(&c, word + 1);
 	}
 	if (p->method.len == 0)
-		p->method = implied;
+		p->method = span_of(c.implied);
 }
 
 /* ---- all of it ---- */

@@ -62,6 +62,8 @@ access-control-request-headers: x-one
 """,
 	"curl for bash, other quotes": """$ curl -XOPTIONS "https://api.example.com/\\"x" --header=Origin:\\ https://app.example.com """
 	    """-H $'Access-Control-Request-Method: \\u0050UT' "-Haccess-control-request-headers: content-type,x-one" | jq .\n""",
+	"curl, options glued together": """curl -sSiX OPTIONS https://api.example.com/ -kH 'Origin: https://app.example.com' """
+	    """-H 'Access-Control-Request-Method: PUT' -vHAccess-Control-Request-Headers:content-type,x-one\n""",
 	"curl for cmd.exe": """curl ^"https://api.example.com/items^" ^
   -X ^"OPTIONS^" ^
   -H ^"access-control-request-headers: content-type,x-one^" ^
@@ -82,6 +84,7 @@ access-control-request-headers: x-one
 ACTUAL = {
 	"curl with a body": ("curl 'https://api.example.com/' -H 'Origin: https://app.example.com' --data-raw '-H Origin: https://x.example'", "POST"),
 	"curl": ("curl https://api.example.com/ -H 'origin: https://app.example.com'", "GET"),
+	"curl with options that take a value": ("curl -b '-HOrigin: null' -sXPATCH -A -XOPTIONS https://api.example.com/ -sH 'Origin: https://app.example.com'", "PATCH"),
 	"curl -I": ("curl -I https://api.example.com/ -H 'origin: https://app.example.com'", "HEAD"),
 	"raw": ("DELETE /x HTTP/1.1\nOrigin: https://app.example.com\n", "DELETE"),
 	"the first of two": ("> GET /a HTTP/1.1\n> Origin: https://app.example.com\n>\n< HTTP/1.1 301 Moved\n<\n"
