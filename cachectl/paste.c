@@ -173,10 +173,16 @@ take_line(struct reading *r, struct span line)
 	}
 }
 
+static bool
+is_marked(const char *text)
+{
+	return text[0] == '>' || strstr(text, "\n> ") != NULL;
+}
+
 static void
 read_lines(struct paste *p)
 {
-	struct reading r = { .p = p, .is_marked = p->text[0] == '>' || strstr(p->text, "\n> ") != NULL };
+	struct reading r = { .p = p, .is_marked = is_marked(p->text) };
 	struct span line;
 	const char *at = p->text;
 	size_t len;
@@ -204,12 +210,14 @@ undo_carets(char *text)
 	if (strstr(text, "^\n") == NULL && strstr(text, "^\r\n") == NULL && strstr(text, "^\"") == NULL)
 		return;
 	for (; *from != '\0'; from++) {
-		if (*from != '^' || from[1] == '\0')
+		if (*from != '^' || from[1] == '\0') {
 			*to++ = *from;
-		else if (*++from == '\r' || *from == '\n')
+		} else if (*++from == '\r' || *from == '\n') {
+			from += from[0] == '\r' && from[1] == '\n';
 			*to++ = ' ';
-		else
+		} else {
 			*to++ = *from;
+		}
 	}
 	*to = '\0';
 }
@@ -385,10 +393,11 @@ paste_read(struct paste *p, FILE *in, char *err, size_t errlen)
 		return -1;
 	}
 	undo_carets(p->text);
-	if ((curl = find_curl(p->text)) != NULL)
-		read_curl(p, curl);
-	else
+	curl = find_curl(p->text);
+	if (curl == NULL || is_marked(p->text))		/* what curl says of itself has the response, too */
 		read_lines(p);
+	if (curl != NULL && p->norigin == 0)
+		read_curl(p, curl);
 	if (p->norigin > 0)
 		return 0;
 	snprintf(err, errlen, "no Origin was found. Looked for \"> Origin: ...\" as curl -v prints it, lines \"Origin: ...\", "

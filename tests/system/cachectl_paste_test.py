@@ -81,6 +81,8 @@ access-control-request-headers: x-one
 """,
 }
 
+PREFLIGHT["curl for cmd.exe, CRLF"] = PREFLIGHT["curl for cmd.exe"].replace("\n", "\r\n")
+
 ACTUAL = {
 	"curl with a body": ("curl 'https://api.example.com/' -H 'Origin: https://app.example.com' --data-raw '-H Origin: https://x.example'", "POST"),
 	"curl": ("curl https://api.example.com/ -H 'origin: https://app.example.com'", "GET"),
@@ -141,6 +143,8 @@ class FromHeaders(unittest.TestCase):
 				a = self.check(said, want=YES if origin == ORIGIN else NO)
 				self.assertEqual((a["class"], a["origin"]), ("preflight" if "OPTIONS" in args else "actual", origin), said)
 				self.assertEqual((a["response"]["agrees"], a["response"]["differences"]), (True, []), said)
+				session = self.check(f"$ curl -v -H 'Origin: {origin}'\n{said}", want=YES if origin == ORIGIN else NO)
+				self.assertEqual((session["class"], session["response"]), (a["class"], a["response"]), said)
 		self.assertIn(b"response agrees with", self.cachectl("check", "--from-headers", "-", stdin=said).stdout)
 
 	def test_what_differs_is_named(self):
