@@ -11,6 +11,8 @@
 #include "screen.h"
 #include "watch.h"
 
+#define FIGURES_WIDTH	59	/* columns in front of the help, with rates */
+
 /* One look at the counters, and the one before. */
 struct stats {
 	const char		*glob;		/* NULL: everything */
@@ -20,6 +22,7 @@ struct stats {
 	struct object		*json, *rates;	/* NULL: text */
 	unsigned		 shown;
 	unsigned		 room;		/* lines that the terminal has */
+	unsigned		 columns;	/* that it has; a line that wraps would push the first ones out */
 };
 
 static void
@@ -35,6 +38,7 @@ print_rate(const struct stats *s, uint64_t value, uint64_t before)
 static void
 print_text(const struct stats *s, const char *name, uint64_t value, uint64_t before, const char *help)
 {
+	int width = s->columns > FIGURES_WIDTH ? (int)(s->columns - FIGURES_WIDTH) : 0;
 	char number[HUMAN_MAX];
 
 	snprintf(number, sizeof number, "%" PRIu64, value);
@@ -42,7 +46,7 @@ print_text(const struct stats *s, const char *name, uint64_t value, uint64_t bef
 	print_cell(COLOUR_NONE, span_of(number), -16);
 	if (s->before != NULL)
 		print_rate(s, value, before);
-	paint(COLOUR_DIM, "%s", help);
+	paint(COLOUR_DIM, "%.*s", width, help);
 	putchar('\n');
 }
 
@@ -149,21 +153,24 @@ complain_of_nothing(const struct stats *s)
 static void
 print_tick(struct stats *s, const struct call *call)
 {
-	char when[HUMAN_MAX];
-	unsigned rows, columns;
-	bool is_terminal = !call->json && screen_size(&rows, &columns);
+	char when[HUMAN_MAX], more[96];
+	unsigned rows;
+	bool is_terminal = !call->json && screen_size(&rows, &s->columns);
 
 	if (call->json) {
 		print_json(s);
 	} else {
-		s->room = is_terminal ? rows - (rows > 2 ? 2 : 1) : UINT32_MAX;
-		if (is_terminal)
+		if (is_terminal) {
+			s->room = rows - (rows > 2 ? 2 : 1);
 			screen_clear();
+		}
 		paint(COLOUR_BOLD, "%s", human_time(when, (int64_t)time(NULL)));
 		putchar('\n');
 		show_all(s);
+		snprintf(more, sizeof more, "%u more: name what to see, as in cachectl stats --watch 'reason.*'",
+		    s->shown - s->room);
 		if (s->shown > s->room)
-			paint(COLOUR_DIM, "%u more: name what to see, as in cachectl stats --watch 'reason.*'", s->shown - s->room);
+			paint(COLOUR_DIM, "%.*s", (int)s->columns, more);
 		else if (!is_terminal)
 			putchar('\n');
 	}
@@ -191,7 +198,8 @@ watch(const struct call *call, const char *glob, double interval_s, unsigned lon
 	if ((status = watch_look(call, &sums[0])) != EXIT_YES)
 		return status;
 	for (tick = 1; status == EXIT_YES && (count == 0 || tick <= count) && !ferror(stdout); tick++) {
-		struct stats s = { .glob = glob, .now = &sums[tick % 2], .before = &sums[(tick + 1) % 2] };
+		struct stats s = { .glob = glob, .now = &sums[tick % 2], .before = &sums[(tick + 1) % 2],
+			.room = UINT32_MAX, .columns = INT32_MAX };
 
 		sleep_until(start + interval_s * (double)tick);
 		if ((status = watch_look(call, &sums[tick % 2])) != EXIT_YES)
@@ -209,7 +217,7 @@ static int
 show_once(const struct call *call, const char *glob)
 {
 	struct counters_sum sum;
-	struct stats s = { .glob = glob, .now = &sum, .room = UINT32_MAX };
+	struct stats s = { .glob = glob, .now = &sum, .room = UINT32_MAX, .columns = INT32_MAX };
 	int status = watch_look(call, &sum);
 
 	if (status != EXIT_YES)

@@ -13,6 +13,7 @@ import pathlib
 import pty
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -595,6 +596,18 @@ class Stats(unittest.TestCase):
 		for look in looks[1:]:
 			self.assertLessEqual(look.count(b"\n"), 23)
 			self.assertIn(b"more: name what to see", look)
+
+
+	def test_a_terminal_is_not_left_at_the_top(self):
+		"""Lines that wrap would push the time and the first counters out."""
+		for columns, rows in ((80, 24), (60, 15), (132, 60)):
+			tmux, screens = Tmux(self, self.system, columns, rows), [""]
+			tmux.type(shlex.join(["exec", *self.system.argv("stats", "--watch", "0.1")]), "Enter")
+			harness.eventually("a look", lambda: "table_errors  " in screens[-1] or screens.append(tmux.screen()))
+			lines = screens[-1].splitlines()
+			self.assertRegex(lines[0], r"^\d{4}-\d\d-\d\dT[\d:]+Z")
+			self.assertEqual([line.split()[0] for line in lines[1:4]], ["preflights_allowed", "preflights_refused", "actuals_allowed"])
+			self.assertRegex(lines[1], r"^preflights_allowed +0 +0/s")
 
 
 class Tmux:
