@@ -130,6 +130,28 @@ hold(struct order *o, const char *origin)
 	return EXIT_YES;
 }
 
+static int
+add_held(const struct row *row, void *arg)
+{
+	*(int64_t *)arg += row->held;
+	return 0;
+}
+
+/* What the daemon would say of itself. It is no less than before: nothing but a new table ends what --all began. */
+static void
+tell_status(struct order *o)
+{
+	struct table *t = writer_table(o->w);
+	int64_t held = 0;
+
+	if (t != NULL && o->what == INVALIDATE_ALL)
+		held = (int64_t)table_rows(t);
+	else if (t != NULL)
+		table_each(t, add_held, &held);
+	if (held > writer_get(o->w, STATUS_held))
+		writer_set(o->w, STATUS_held, held);
+}
+
 /* ---- asked for ---- */
 
 static int
@@ -227,6 +249,8 @@ cmd_invalidate(const struct call *call)
 		tell(&o, is_dry_run);
 	else if (o.entries > 0)
 		complain("%" PRId64 " were refused before that", o.entries);
+	if (o.w != NULL)
+		tell_status(&o);
 	writer_close(&o.w);
 	if (status == EXIT_YES && o.entries == 0 && o.what != INVALIDATE_ALL) {
 		remark("no row is called so: a typo? cachectl list shows all rows and their realms");

@@ -524,6 +524,19 @@ class Invalidate(Case):
 		self.assertTrue(self.json("show", "https://app.example.com")["held"])
 		self.assertEqual(self.json("status")["sync"]["invalidations"], 2)
 
+	def test_status_tells_how_many_are_held(self):
+		for args, held in ((["https://app.example.com"], 1), (["https://app.example.com", "https://x.wild.example"], 2),
+		    (["--realm", "shop"], 3), (["--realm", "shop"], 3)):
+			self.run_("invalidate", *args, want=YES)
+			self.assertEqual((self.json("status")["sync"]["held"], args), (held, args))
+		self.assertIn("corscache_sync_held 3\n", self.run_("metrics", want=YES).out)
+		self.run_("invalidate", "--all", want=YES)
+		self.run_("invalidate", "https://app.example.com", want=YES)
+		status = self.json("status", want=NO)
+		self.assertEqual(status["sync"]["held"], status["table"]["rows"])
+		self.load()
+		self.assertEqual(self.json("status")["sync"]["held"], 0)
+
 	def test_a_pattern_and_a_realm(self):
 		self.assertEqual(self.json("invalidate", "https://*.wild.example"), {"version": 1, "entries": 1, "dry_run": False, "by": "cachectl"})
 		self.assertFalse(self.allowed("https://y.wild.example"))
