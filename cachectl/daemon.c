@@ -46,7 +46,8 @@ daemon_ask(const struct call *call, const char *line, int64_t *entries, char tex
 	if (error == 0)
 		return read_reply(reply, entries, text);
 	complain("%s: %s%s", call->config->sync_control_socket, strerror(-error),
-	    error == -EACCES ? "; it is for root, and the user and group of corscache-syncd" : "");
+	    error == -EACCES ? "; it is for root, and the user and group of corscache-syncd" :
+	    error == -ETIMEDOUT ? "; corscache-syncd hangs: kill it, and cachectl invalidate revokes without it" : "");
 	return EXIT_FAILED;
 }
 

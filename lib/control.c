@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define RETRY_MS	10
+
 static int64_t
 now_ms(void)
 {
@@ -20,8 +22,9 @@ now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* A full backlog is a queue to wait in; no descriptor tells when it moves. */
 static int
-connect_to(const char *path)
+connect_to(const char *path, int64_t until)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	int fd, error;
@@ -32,11 +35,15 @@ connect_to(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&name, sizeof name) == 0)
-		return fd;
-	error = -errno;
-	close(fd);
-	return error;
+	while (connect(fd, (struct sockaddr *)&name, sizeof name) != 0) {
+		error = errno != EAGAIN ? -errno : now_ms() >= until ? -ETIMEDOUT : 0;
+		if (error != 0) {
+			close(fd);
+			return error;
+		}
+		poll(NULL, 0, RETRY_MS);
+	}
+	return fd;
 }
 
 static int
@@ -89,7 +96,7 @@ int
 control_ask(const char *path, const char *line, int timeout_ms, char reply[CONTROL_MAX_LINE])
 {
 	int64_t until = now_ms() + timeout_ms;
-	int fd = connect_to(path), error;
+	int fd = connect_to(path, until), error;
 
 	if (fd < 0)
 		return fd;

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """cachectl beside corscache-syncd and a real PostgreSQL: status, verify, invalidate, resync."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -188,6 +190,23 @@ class Beside(unittest.TestCase):
 		self.run_("load", file, want=ABSENT)
 		self.run_("-o", f"sync.control_socket={self.dir}/none", "invalidate", A, want=FAILED)
 		self.run_("check", A, want=YES)
+
+	def test_a_daemon_that_hangs_can_be_done_without(self):
+		self.syncd.send_signal(signal.SIGSTOP)
+		self.assertIn("corscache-syncd hangs: kill it", self.run_("invalidate", A, want=FAILED).stderr)
+		with contextlib.ExitStack() as queue:
+			try:
+				while True:	# until the backlog is full
+					s = queue.enter_context(socket.socket(socket.AF_UNIX))
+					s.setblocking(False)
+					s.connect(str(self.dir / "control.sock"))
+			except BlockingIOError:
+				self.assertIn("corscache-syncd hangs: kill it", self.run_("resync", want=FAILED).stderr)
+		self.run_("check", A, want=YES)
+		self.syncd.kill()
+		self.stop()
+		self.assertEqual(self.json("invalidate", A)["by"], "cachectl")
+		self.run_("check", A, want=NO)
 
 	def test_no_daemon_leaves_revoking_to_us_until_the_next_one(self):
 		self.stop()
