@@ -147,7 +147,10 @@ bash_command(const struct command *c)
 	printf("\t\t;;\n");
 }
 
-/* The words in front of the cursor say which command it is; options with a value take two. */
+/*
+ * The words in front of the cursor say which command it is; options with a value take two. bash makes three words of
+ * --option=value, and of SECTION.NAME=VALUE.
+ */
 static void
 bash(void)
 {
@@ -155,7 +158,7 @@ bash(void)
 
 	printf("# bash completion for cachectl; made by: cachectl completion bash\n"
 	    "_cachectl_files()\n{\n\tcompopt -o filenames\n"
-	    "\tmapfile -t COMPREPLY < <(compgen \"$1\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n\n"
+	    "\tmapfile -t COMPREPLY < <(compgen \"$1\" -- \"$cur\")\n}\n\n"
 	    "_cachectl()\n{\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} "
 	    "word= options= operands= i\n"
 	    "\tCOMPREPLY=()\n\tfor ((i = 1; i < COMP_CWORD; i++)); do\n\t\tcase ${COMP_WORDS[i]} in\n\t\t");
@@ -164,7 +167,11 @@ bash(void)
 			printf("-%c|--%s|", globals[i].letter, globals[i].flag.name);
 		else if (globals[i].flag.value != NULL)
 			printf("--%s|", globals[i].flag.name);
-	printf("--) ((i++)) ;;\n\t\t-*) ;;\n\t\t*) word=${COMP_WORDS[i]}; break ;;\n\t\tesac\n\tdone\n\tcase $prev in\n");
+	printf("=) [[ ${COMP_WORDS[i+1]} == = ]] || ((i++)) ;;\n\t\t-*) ;;\n"
+	    "\t\t*) word=${COMP_WORDS[i]}; break ;;\n\t\tesac\n\tdone\n"
+	    "\tif [[ $cur == = || $prev == = ]]; then\n"
+	    "\t\t[[ $cur == = ]] && cur= || prev=${COMP_WORDS[COMP_CWORD-2]}\n"
+	    "\t\t[[ $prev == --* ]] || return\n\tfi\n\tcase $prev in\n");
 	bash_values(NULL);
 	printf("\tesac\n\tcase $word in\n\t'') operands='");
 	print_commands();
@@ -198,11 +205,13 @@ zsh_action(const char *word)
 static void
 zsh_flag(const struct global *g, const struct flag *f)
 {
+	const char *glued = needed_value(f) != NULL ? "=" : "";	/* or the next word */
+
 	printf("\t\t");
 	if (g != NULL && g->is_short)
-		printf("'*'{-%c,--%s}'[", g->letter, f->name);
+		printf("'*'{-%c,--%s%s}'[", g->letter, f->name, glued);
 	else
-		printf("'*--%s[", f->name);
+		printf("'*--%s%s[", f->name, glued);
 	print_quoted(f->help, "'\\''", "[]\\");
 	printf("]");
 	if (needed_value(f) != NULL) {

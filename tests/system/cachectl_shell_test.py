@@ -5,6 +5,7 @@
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -31,6 +32,12 @@ CASES = (
 	("cachectl completion ", {"bash", "zsh", "fish"}, {"status"}),
 	("cachectl help li", {"list"}, {"status"}),
 	("cachectl -o sync.po", {"sync.poll_ms="}, {"sync.conninfo="}),
+	("cachectl -o sync.poll_ms=5 che", {"check"}, {"load"}),
+	("cachectl --option=sync.poll_ms=5 --table=/x che", {"check"}, {"load"}),
+	("cachectl --option=sync.po", {"sync.poll_ms="}, {"sync.conninfo=", "status"}),
+	("cachectl -o sync.poll_ms=c", set(), {"check"}),
+	("cachectl lint --severity=w", {"warning"}, {"error"}),
+	("cachectl check --from-headers=r", {"rows.jsonl"}, {"with space"}),
 	("cachectl load ", {"rows.jsonl", "with space"}, {"status"}),
 	("cachectl --table ", {"folder"}, {"rows.jsonl"}),
 )
@@ -72,7 +79,7 @@ class Bash(Shell):
 	shell = "bash"
 
 	def offered(self, typed):
-		words = typed.split(" ")
+		words = re.findall(r"=|[^ =]+|(?<= )$", typed)		# COMP_WORDBREAKS
 		return set(self.run_("bash", "--norc", "-c", 'compopt() { :; }; source "$1"; shift; COMP_WORDS=("$@"); '
 		    'COMP_CWORD=$(($# - 1)); _cachectl; printf "%s\\n" "${COMPREPLY[@]}"', "bash", self.script, *words).splitlines())
 
@@ -85,7 +92,7 @@ class Fish(Shell):
 
 	def offered(self, typed):
 		out = self.run_("fish", "--no-config", "-c", f"source {self.script}; complete -C '{typed}'")
-		return {line.split("\t")[0].replace("\\ ", " ").rstrip("/") for line in out.splitlines()}
+		return {re.sub("^--[a-z-]+=(?=.)", "", line.split("\t")[0]).replace("\\ ", " ").rstrip("/") for line in out.splitlines()}
 
 	def test_it_completes(self):
 		self.check(self.offered)
