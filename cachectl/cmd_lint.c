@@ -322,22 +322,37 @@ look_again(const struct span *columns, void *arg)
 		report_row(&s->l->report, FINDING_NOT_IN_TABLE, &row, NULL);
 }
 
-/* What corscache-syncd had time to find counts no more, nor does what is gone meanwhile. */
+static int64_t
+fresh_at(struct reader *r)
+{
+	struct status status;
+
+	reader_status(r, &status);
+	return status.fresh_at;
+}
+
+/* What corscache-syncd had time to find counts no more, nor does what is gone meanwhile, nor anything where it hangs. */
 static int
 look_at_missing_again(struct lint *l)
 {
 	int ms = l->call->config->sync_poll_ms + SETTLE_MS;
 	const struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
 	struct second_look s = { .l = l };
+	int64_t before;
 	size_t i;
 
 	if (l->nmissing == 0)
 		return EXIT_YES;
+	before = fresh_at(l->r);
 	nanosleep(&wait, NULL);
 	if (db_refresh(l->db) != 0)
 		return db_failed(l);
 	if (reader_refresh(l->r) != 0)
 		return EXIT_YES;
+	if (fresh_at(l->r) == before) {
+		remark("the table lacks rows, but corscache-syncd did not look for any meanwhile: see cachectl status");
+		return EXIT_YES;
+	}
 	for (i = 0; i < l->nmissing; i++) {
 		const char *const key[] = { l->missing[i].realm, l->missing[i].origin, NULL };
 

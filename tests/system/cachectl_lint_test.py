@@ -224,26 +224,25 @@ class Findings(Case):
 		finally:
 			self.db.ok("ALTER TABLE cors.origins ENABLE TRIGGER log_insert")
 
+	def test_a_daemon_that_hangs_is_not_taken_for_a_row_that_was_not_logged(self):
+		self.start_syncd()
+		self.syncd.send_signal(signal.SIGSTOP)
+		self.db.ok("INSERT INTO cors.origins (origin) VALUES ('https://new.example')")
+		done = self.run_("lint", want=YES)
+		self.assertIn("did not look for any", done.stderr)
+		self.assertNotIn("not-in-table", done.stdout)
+
 	def test_rows_that_no_change_was_logged_of(self):
 		self.start_syncd()
 		self.assertEqual(self.lint(want=YES)[0], [])
-		self.db.ok("ALTER TABLE cors.origins DISABLE TRIGGER USER")
-		self.db.ok("INSERT INTO cors.origins (realm, origin) VALUES ('it''s', 'https://silent.example')")
-		# no new position is taken meanwhile: the triggers are back, and syncd is told nothing
-		self.syncd.send_signal(signal.SIGSTOP)
-		self.db.ok("SELECT * FROM cors.wanted_triggers()")
-		try:
-			findings, _ = self.lint(want=NO)
-			self.assertIn(("not-in-table", "it's", "https://silent.example", "default"), self.keys(findings))
-			mend = next(f["sql"] for f in findings if f["finding"] == "not-in-table")
-			self.assertIn("cors.changes", mend)
-			done = self.psql(mend, "postgres")
-			self.assertEqual((done.returncode, done.stderr), (0, ""))
-		finally:
-			for tab, trg, mode in self.db.rows("SELECT tab, trg, mode FROM cors.wanted_triggers()"):
-				word = {"O": "", "A": "ALWAYS", "R": "REPLICA"}[mode]
-				self.db.ok(f"ALTER TABLE cors.{tab} ENABLE {word} TRIGGER {trg}")
-			self.syncd.send_signal(signal.SIGCONT)
+		self.db.ok("BEGIN; INSERT INTO cors.origins (realm, origin) VALUES ('it''s', 'https://silent.example'); "
+		    "DELETE FROM cors.changes WHERE origin = 'https://silent.example'; COMMIT")
+		findings, _ = self.lint(want=NO)
+		self.assertEqual(self.keys(findings), [("not-in-table", "it's", "https://silent.example", "default")])
+		mend = findings[0]["sql"]
+		self.assertIn("cors.changes", mend)
+		done = self.psql(mend, "postgres")
+		self.assertEqual((done.returncode, done.stderr), (0, ""))
 		eventually("found", lambda: self.run_("check", "--realm", "it's", "https://silent.example").returncode == YES)
 		self.assertEqual(self.lint(want=YES)[0], [])
 
