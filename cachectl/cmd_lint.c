@@ -522,6 +522,10 @@ read_flags(const struct call *call, struct report *r)
 		complain("--severity is error, warning or note");
 		return EXIT_MISUSED;
 	}
+	if (call->json && r->only_sql) {
+		complain("--sql is no JSON; with --json each finding has its sql");
+		return EXIT_MISUSED;
+	}
 	r->limit = call->json || r->only_sql || output_is_plain() ? 0 : LIMIT_TEXT;
 	if (limit != NULL)
 		r->limit = strtoull(limit, &end, 10);

@@ -209,7 +209,7 @@ class Findings(Case):
 		self.assertEqual(self.lint("--severity", "error", want=YES)[0], [])
 		for line in self.run_("--plain", "lint", want=NO).stdout.splitlines():
 			self.assertEqual(len(line.split("\t")), 7, line)
-		for args in (["--severity", "bad"], ["--limit", "-1"], ["--limit", "x"]):
+		for args in (["--severity", "bad"], ["--limit", "-1"], ["--limit", "x"], ["--sql", "--json"]):
 			self.run_("lint", *args, want=MISUSED)
 		statements = self.run_("lint", "--sql", want=NO).stdout
 		self.assertEqual(self.psql(statements, "app").returncode, 0)
