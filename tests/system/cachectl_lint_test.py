@@ -131,6 +131,9 @@ class Case(unittest.TestCase):
 		self.assertEqual({line["version"] for line in lines}, {1})
 		return lines[:-1], lines[-1]
 
+	def json(self, *args):
+		return json.loads(self.run_("--json", *args).stdout)
+
 	def keys(self, findings):
 		return [(f["finding"], f.get("realm"), f.get("origin"), f.get("policy")) for f in findings]
 
@@ -279,6 +282,8 @@ class TableAlone(Case):
 		findings, summary = self.lint(want=NO)
 		self.assertEqual((self.keys(findings), summary["whole"]), ([("refuses-nothing", "", "https://a.example", "default")], True))
 		self.assertIsNone(findings[0]["sql"])
+		self.run_("invalidate", "https://no.row.example", want=YES)	# is held, and is no row
+		self.assertEqual(self.lint(want=NO)[1]["rows"], self.json("status")["table"]["rows"])
 
 
 class Redundant(Case):
