@@ -188,19 +188,21 @@ take_global(char letter, const char *value)
 	}
 }
 
-/* What getopt_long() stumbled over: ':' an option without its value, '?' anything else. */
+/* What getopt_long() stumbled over: ':' an option without its value, '?' anything else. word: where, or just before. */
 static void
 complain_of(const struct command *c, int letter, const char *word)
 {
-	char clean[ESCAPED_MAX];
+	char clean[ESCAPED_MAX], one[] = { '-', (char)optopt, '\0' };	/* perhaps in the middle of a word */
+	bool is_long = strncmp(word, "--", 2) == 0;
 
 	escaped(clean, sizeof clean, (struct span){ word, strcspn(word, "=") });
 	if (letter == ':')
-		complain("%s needs a value; see cachectl %s%s--help", clean, c != NULL ? c->name : "", c != NULL ? " " : "");
-	else if (optopt != 0 && strchr(word, '=') != NULL)
+		complain("%s needs a value; see cachectl %s%s--help", is_long ? clean : one, c != NULL ? c->name : "",
+		    c != NULL ? " " : "");
+	else if (optopt != 0 && is_long && strchr(word, '=') != NULL)
 		complain("%s takes no value", clean);
 	else
-		usage_complain(c, word);
+		usage_complain(c, optopt != 0 ? one : word);
 }
 
 /*

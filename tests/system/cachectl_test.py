@@ -93,6 +93,12 @@ class Usage(Case):
 		    ["check", "--realm", "a\nb", "https://a.example"], ["check", "--realm", "r" * 256, "https://a.example"]):
 			self.assertNotEqual(self.run_(*args, want=MISUSED).err, "")
 
+	def test_a_letter_that_is_no_option_is_named(self):
+		for args in (["-x"], ["status", "-x"], ["status", "-qx"], ["status", "-xq"], ["-xq"], ["list", "--json", "-xq"]):
+			self.assertIn("no option '-x'", self.run_(*args, want=MISUSED).err)
+		for args, said in ((["-qc"], "-c needs a value"), (["list", "--realm"], "--realm needs"), (["--json=1"], "--json takes no")):
+			self.assertIn(said, self.run_(*args, want=MISUSED).err)
+
 	def test_a_bad_configuration_is_named(self):
 		file = self.dir / "x.conf"
 		file.write_text("sync {\n\tpoll_ms = soon\n}\n")
