@@ -241,6 +241,10 @@ cmd_config(const struct call *call)
 		complain("--sample has all settings: it takes no operand");
 		return EXIT_MISUSED;
 	}
+	if (call->json) {
+		complain("--sample is a file, not JSON; cachectl config --json has the settings");
+		return EXIT_MISUSED;
+	}
 	print_sample();
 	return EXIT_YES;
 }

@@ -18,6 +18,10 @@ cmd_metrics(const struct call *call)
 	struct reader *r;
 	int error;
 
+	if (call->json) {
+		complain("metrics are Prometheus text; cachectl stats --json and status --json have the figures");
+		return EXIT_MISUSED;
+	}
 	if (watch_look(call, &sum) != EXIT_YES)
 		return EXIT_FAILED;
 	error = reader_open(&r, path);

@@ -99,6 +99,11 @@ class Usage(Case):
 		for args, said in ((["-qc"], "-c needs a value"), (["list", "--realm"], "--realm needs"), (["--json=1"], "--json takes no")):
 			self.assertIn(said, self.run_(*args, want=MISUSED).err)
 
+	def test_what_is_never_json_refuses_to_be(self):
+		for args in (["metrics"], ["config", "--sample"]):
+			done = self.run_(*args, "--json", want=MISUSED)
+			self.assertEqual((done.out, "--json has" in done.err or "--json have" in done.err), ("", True), done.err)
+
 	def test_a_bad_configuration_is_named(self):
 		file = self.dir / "x.conf"
 		file.write_text("sync {\n\tpoll_ms = soon\n}\n")
