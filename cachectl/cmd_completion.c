@@ -195,6 +195,9 @@ zsh_action(const char *word)
 		printf("_files");
 	} else if (kind == KIND_DIR) {
 		printf("_files -/");
+	} else if (kind == KIND_SETTING) {
+		printf("compadd -S \"\" - ");		/* the value follows at once */
+		print_settings();
 	} else if (kind != KIND_OTHER) {
 		printf("(");
 		print_choices(kind, word);

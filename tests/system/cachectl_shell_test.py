@@ -114,6 +114,8 @@ compadd() {
 zle -C _mark complete-word _all
 _all() { _main_complete; print -r -- "<end>" >>OUT; compstate[insert]= ; compstate[list]= ; }
 bindkey '^I' _mark
+_line() { zle complete-word; print -r -- "<$BUFFER><end>" >>OUT; }
+zle -N _line; bindkey '^O' _line
 print ready >>OUT
 """
 
@@ -150,6 +152,13 @@ print ready >>OUT
 
 	def test_it_completes(self):
 		self.check(self.offered)
+
+	def test_the_value_of_a_setting_follows_at_once(self):
+		for typed in ("cachectl -o sync.po", "cachectl --option=sync.po"):
+			self.out.write_text("")
+			os.write(self.terminal, b"\x15" + typed.encode() + b"\x0f")
+			self.wait_for("<end>")
+			self.assertIn(f"<{typed}ll_ms=><end>", self.out.read_text())
 
 
 if __name__ == "__main__":
