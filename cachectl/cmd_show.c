@@ -5,35 +5,45 @@
 
 #include "rows.h"
 
+struct show {
+	const struct row	*row;
+	const struct rule	*rule;
+	struct object		*json;		/* NULL: text */
+	bool			 is_unsafe;	/* readers treat it as absent */
+};
+
 static void
-print_policy(const struct policy *p, void *arg)
+show_policy(const struct policy *p, void *arg)
 {
-	(void)arg;
-	policy_print(p);
+	struct show *s = arg;
+
+	s->is_unsafe = s->row->allow && row_is_unsafe(s->rule->form, &s->rule->origin, s->row->public_suffix, p);
+	if (s->json != NULL)
+		policy_fill(object_in(s->json, "policy_contents"), p);
+	else
+		policy_print(p);
 }
 
 static void
-fill_policy(const struct policy *p, void *arg)
+show(struct reader *r, struct show *s)
 {
-	policy_fill(object_in(arg, "policy_contents"), p);
-}
+	bool has_policy;
 
-static void
-show(struct reader *r, const struct row *row, bool json)
-{
-	struct object *o;
-
-	if (json) {
-		o = object_new();
-		row_fill(o, row);
-		if (!policy_find(r, row->policy, fill_policy, o))
-			object_null(o, "policy_contents");
-		object_print(o);
-		return;
-	}
-	row_print(row);
-	if (!policy_find(r, row->policy, print_policy, NULL) && row->allow && !row->held)
+	if (s->json != NULL)
+		row_fill(s->json, s->row);
+	else
+		row_print(s->row);
+	has_policy = policy_find(r, s->row->policy, show_policy, s);
+	if (s->json != NULL) {
+		if (!has_policy)
+			object_null(s->json, "policy_contents");
+		object_bool(s->json, "unsafe", s->is_unsafe);
+		object_print(s->json);
+	} else if (s->is_unsafe) {
+		paint(COLOUR_BAD, "the row may not carry these credentials: it answers nothing; cachectl lint says what mends it\n");
+	} else if (!has_policy && s->row->allow && !s->row->held) {
 		paint(COLOUR_BAD, "the policy is not in the table: the row refuses\n");
+	}
 }
 
 int
@@ -51,7 +61,7 @@ cmd_show(const struct call *call)
 		return status;
 	error = reader_get(r, realm, &rule, buf, &row);
 	if (error == 0)
-		show(r, &row, call->json);
+		show(r, &(struct show){ .row = &row, .rule = &rule, .json = call->json ? object_new() : NULL });
 	else if (error == -ENOENT)
 		complain("no such row in %s; cachectl list looks in every realm, cachectl check tells which row answers",
 		    realm.len > 0 ? "that realm" : "the realm ''");

@@ -460,6 +460,13 @@ class Reading(Case):
 		self.assertEqual(self.json("show", "*", "--realm", "\u00fcber 'x'")["origin"], "*")
 		self.assertIn("credentials    yes", self.run_("show", "https://app.example.com", want=YES).out)
 		self.run_("show", "https://x.wild.example", want=NO)
+
+	def test_show_does_not_hide_that_a_row_answers_nothing(self):
+		self.assertIs(self.json("show", "https://app.example.com")["unsafe"], False)
+		self.load('{"policy":"c","credentials":true}\n{"origin":"https://*.co.uk","policy":"c","unsafe":true}\n')
+		self.assertEqual(self.json("check", "https://x.co.uk", want=NO)["reason"], "row-unsafe")
+		self.assertIs(self.json("show", "https://*.co.uk")["unsafe"], True)
+		self.assertIn("answers nothing", self.run_("show", "https://*.co.uk", want=YES).out)
 		self.run_("show", "https://app.example.com", "--realm", "shop", want=NO)
 
 	def test_status_of_a_loaded_table_is_healthy(self):
