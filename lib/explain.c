@@ -264,6 +264,23 @@ print_next_unsafe(FILE *out, const struct explanation *e)
 		fputs("give the row a policy without credentials, or, for http and public suffixes, one with insecure = true", out);
 }
 
+/* A policy has get, put and the like in capitals only, as browsers send them whatever the page wrote. */
+static void
+print_next_method(FILE *out, const struct explanation *e)
+{
+	_Alignas(8) char block[POLICY_MAX];
+	const struct policy_row row = { .name = span_of("x"), .methods = &e->request.acrm, .nmethods = 1,
+		.max_age = POLICY_NO_MAX_AGE };
+	struct policy p;
+	size_t len;
+
+	if (policy_compile(&row, block, &len, NULL) == POLICY_OK && policy_read(&p, block, len) == POLICY_OK &&
+	    !policy_allows_method(&p, e->request.acrm))
+		fputs("browsers never send this: they write the method in capitals", out);
+	else
+		print_append(out, e, "methods", e->request.acrm);
+}
+
 /* Some names no policy can have. */
 static void
 print_next_header(FILE *out, const struct explanation *e)
@@ -296,7 +313,7 @@ print_next(FILE *out, const struct explanation *e)
 		print_next_refused(out, e);
 		break;
 	case REASON_METHOD_NOT_ALLOWED:
-		print_append(out, e, "methods", e->request.acrm);
+		print_next_method(out, e);
 		break;
 	case REASON_HEADER_NOT_ALLOWED:
 		print_next_header(out, e);

@@ -367,6 +367,8 @@ class Check(Case):
 		    ("https://bad.wild.example", [], "row-refuses", "https://bad.wild.example",
 		        "UPDATE cors.origins SET allow = true WHERE realm = '' AND origin = 'https://bad.wild.example'"),
 		    (app, ["--method", "PATCH"], "method", app, "methods = methods || 'PATCH'::text WHERE name = 'api'"),
+		    (app, ["--method", "get"], "method", app, "browsers never send this: they write the method in capitals"),
+		    (app, ["--method", "patch"], "method", app, "methods = methods || 'patch'::text WHERE name = 'api'"),
 		    (app, ["--method", "TRACE"], "method-forbidden", None, None),
 		    (app, ["--header", "x-foo"], "header", app, "headers = headers || 'x-foo'::text WHERE name = 'api'"),
 		    (app, ["--header", "a b"], "headers-malformed", None, None),
