@@ -175,29 +175,6 @@ compare_counts(const void *a, const void *b)
 	return compare_keys(a, b);
 }
 
-/*
- * missed is stored less the others of this list: a list that knows nothing of a
- * key may have missed as much of it as its others are, and the sum over all
- * lists is added in finish().
- */
-static int
-add_list(struct refusals_list *out, const struct frequent_list *list)
-{
-	uint64_t others = frequent_others(list);
-	struct frequent_item *items;
-	unsigned i;
-
-	items = realloc(out->items, (out->nitems + FREQUENT_ENTRIES) * sizeof *items);
-	if (items == NULL)
-		return -ENOMEM;
-	out->items = items;
-	for (i = 0; i < FREQUENT_ENTRIES; i++)
-		if (frequent_read(list, i, &items[out->nitems]) && items[out->nitems].reason < REASON_COUNT)
-			items[out->nitems++].missed -= others;
-	out->others += others;
-	return 0;
-}
-
 static void
 merge(struct frequent_item *into, const struct frequent_item *other)
 {
@@ -207,6 +184,46 @@ merge(struct frequent_item *into, const struct frequent_item *other)
 		into->first_s = other->first_s;
 	if (other->last_s > into->last_s)
 		into->last_s = other->last_s;
+}
+
+/* Behind those that are there, or into the one that looks the same: of long keys a part is kept. */
+static void
+add_item(struct refusals_list *out, size_t first, const struct frequent_item *item)
+{
+	size_t i;
+
+	for (i = first; i < out->nitems; i++)
+		if (compare_keys(&out->items[i], item) == 0) {
+			merge(&out->items[i], item);
+			return;
+		}
+	out->items[out->nitems++] = *item;
+}
+
+/*
+ * missed is stored less the others of this list: a list that knows nothing of a
+ * key may have missed as much of it as its others are, and the sum over all
+ * lists is added in finish(). No list missed more than its others.
+ */
+static int
+add_list(struct refusals_list *out, const struct frequent_list *list)
+{
+	uint64_t others = frequent_others(list);
+	struct frequent_item *items, item;
+	size_t i, first = out->nitems;
+	unsigned at;
+
+	items = realloc(out->items, (out->nitems + FREQUENT_ENTRIES) * sizeof *items);
+	if (items == NULL)
+		return -ENOMEM;
+	out->items = items;
+	for (at = 0; at < FREQUENT_ENTRIES; at++)
+		if (frequent_read(list, at, &item) && item.reason < REASON_COUNT)
+			add_item(out, first, &item);
+	for (i = first; i < out->nitems; i++)
+		items[i].missed = (items[i].missed < others ? items[i].missed : others) - others;
+	out->others += others;
+	return 0;
 }
 
 static void

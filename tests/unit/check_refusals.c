@@ -70,7 +70,7 @@ read_one(const char *origin, int64_t now_s)
 	ck_assert_int_eq(refusals_read(dir, now_s, &report), 0);
 	for (i = 0; i < report.refused.nitems; i++)
 		if (report.refused.items[i].origin_len == strlen(origin) &&
-		    memcmp(report.refused.items[i].origin, origin, strlen(origin)) == 0)
+		    memcmp(report.refused.items[i].origin, origin, frequent_origin(&report.refused.items[i]).len) == 0)
 			return &report.refused.items[i];
 	return NULL;
 }
@@ -133,6 +133,35 @@ START_TEST(the_bound_covers_all_threads)
 	ck_assert_uint_eq(item->missed, report.refused.others);
 	refusals_release(&a);
 	refusals_release(&b);
+}
+END_TEST
+
+/* Origins that differ behind the bytes that are kept are one on the list, and no more was missed of them than came. */
+START_TEST(the_bound_of_cut_ones_is_no_less_than_their_count)
+{
+	struct refusals *r = claim();
+	char x[300], y[300], origin[64];
+	const struct frequent_item *item;
+	int i;
+
+	memset(x, 'a', sizeof x);
+	x[sizeof x - 1] = '\0';
+	strcpy(y, x);
+	y[sizeof y - 2] = 'b';
+	for (i = 0; i < 1000; i++) {
+		refuse(r, "", x, 3, NOW);
+		refuse(r, "", y, 3, NOW);
+	}
+	for (i = 0; i < 1000; i++) {
+		snprintf(origin, sizeof origin, "https://o%d.example", i);
+		refuse(r, "", origin, 3, NOW);
+	}
+	item = read_one(x, NOW);
+	ck_assert_ptr_nonnull(item);
+	ck_assert_uint_eq(item->count, 2000);
+	ck_assert_uint_gt(report.refused.others, 0);
+	ck_assert_uint_eq(item->missed, 0);
+	refusals_release(&r);
 }
 END_TEST
 
@@ -242,6 +271,7 @@ main(void)
 	tcase_add_test(tc, of_nobody_there_is_nothing);
 	tcase_add_test(tc, threads_are_added_up);
 	tcase_add_test(tc, the_bound_covers_all_threads);
+	tcase_add_test(tc, the_bound_of_cut_ones_is_no_less_than_their_count);
 	tcase_add_test(tc, old_ones_are_shown_no_more);
 	tcase_add_test(tc, the_next_holder_goes_on);
 	tcase_add_test(tc, death_lets_go);
