@@ -459,6 +459,16 @@ class Packaging(unittest.TestCase):
 			self.assertLessEqual(at["x"] + at["w"], 24)
 			covered |= cells
 
+	def test_a_single_figure_is_of_now(self):
+		"""The last value of some hours is green for hours after the last responder went."""
+		for p in json.loads(self.DASHBOARD.read_text())["panels"]:
+			if p["type"] == "stat":
+				self.assertEqual({(t.get("instant"), t.get("range")) for t in p["targets"]}, {(True, False)}, p["title"])
+
+	def test_what_fires_is_on_the_dashboard(self):
+		fires = re.findall(r"corscache_\w+", self.RULES.read_text())
+		self.assertEqual(set(fires) - set(re.findall(r"corscache_\w+", "\n".join(self.expressions()))), set())
+
 	def test_every_query_is_promql(self):
 		"""As rules, for promtool to parse."""
 		rules = [{"record": f"panel:{i}", "expr": e.replace("$__rate_interval", "5m").replace("$instance", ".*")}
