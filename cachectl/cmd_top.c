@@ -129,7 +129,8 @@ quantile(char buf[32], const struct top *t, double share)
 
 	if (us < 0 || seconds(t) <= 0)
 		return "-";
-	snprintf(buf, 32, us < 1000 ? "%.0f us" : "%.1f ms", us < 1000 ? us : us / 1000);
+	snprintf(buf, 32, us < 1000 ? "%.0f us" : us < (double)COUNTERS_LAST_US ? "%.1f ms" : "over %.1f ms",
+	    us < 1000 ? us : us / 1000);
 	return buf;
 }
 

@@ -267,5 +267,5 @@ counters_quantile_us(const struct counters_sum *sum, const struct counters_sum *
 		if (inside > 0 && below + inside >= rank)
 			return from + (to - from) * (rank > below ? (rank - below) / inside : 0);
 	}
-	return (double)(UINT64_C(1) << (COUNTERS_BUCKETS - 2));
+	return (double)COUNTERS_LAST_US;
 }

@@ -17,6 +17,7 @@
 #include "decide.h"
 
 #define COUNTERS_BUCKETS	20	/* le 1 us, 2 us, 4 us ... 2^18 us, +Inf */
+#define COUNTERS_LAST_US	(UINT64_C(1) << (COUNTERS_BUCKETS - 2))	/* the last bucket begins here and has no end */
 
 struct counters {
 #define COUNTER(name, help)	_Atomic uint64_t name;
@@ -83,8 +84,8 @@ struct verdicts	 counters_verdicts(const struct counters_sum *sum);
 /*
  * How long answers took that were counted between two sums (before NULL: ever):
  * the share of them, 0 to 1, was answered within so many microseconds. Linear
- * inside a bucket, as Prometheus' histogram_quantile(); the end of the last
- * bucket that has one at most; -1 where nothing was answered.
+ * inside a bucket, as Prometheus' histogram_quantile(); COUNTERS_LAST_US where
+ * it took longer than can be told; -1 where nothing was answered.
  */
 double	 counters_quantile_us(const struct counters_sum *sum, const struct counters_sum *before, double share);
 

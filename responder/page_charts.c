@@ -77,20 +77,22 @@ microseconds(char buf[HUMAN_MAX], double us)
 	return buf;
 }
 
-static const char *
-quantile(char buf[HUMAN_MAX], const struct page *p, double share)
-{
-	return microseconds(buf, counters_quantile_us(&p->health.counters, NULL, share));
-}
-
 /* Where a bucket ends; the last one has no end. */
 static const char *
 bucket_end(char buf[HUMAN_MAX], unsigned bucket)
 {
 	if (bucket < COUNTERS_BUCKETS - 1)
 		return microseconds(buf, (double)(UINT64_C(1) << bucket));
-	snprintf(buf, HUMAN_MAX, "over %.0f ms", (double)(UINT64_C(1) << (bucket - 1)) / 1000);
+	snprintf(buf, HUMAN_MAX, "over %.0f ms", (double)COUNTERS_LAST_US / 1000);
 	return buf;
+}
+
+static const char *
+quantile(char buf[HUMAN_MAX], const struct page *p, double share)
+{
+	double us = counters_quantile_us(&p->health.counters, NULL, share);
+
+	return us < (double)COUNTERS_LAST_US ? microseconds(buf, us) : bucket_end(buf, COUNTERS_BUCKETS - 1);
 }
 
 /* ---- requests ---- */
