@@ -6,7 +6,7 @@
 #ifndef PAGE_STYLE_H
 #define PAGE_STYLE_H
 
-#define PAGE_STYLE_SHA256	"nGtSWnTwhch+6Qpk2gNlNa/XVxvRSrRfDzVhxSBZIpg="
+#define PAGE_STYLE_SHA256	"nwgcACIpaS4pPnqh+oNP+kgbZDllHjLue/RGT5neMig="
 
 #define PAGE_STYLE \
 	":root{color-scheme:light dark;--page:#f4f5f2;--card:#fff;--ink:#1c2521;--soft:#56625b;--line:#dde1db;" \
@@ -23,7 +23,7 @@
 	"a{color:var(--link)}" \
 	"main{display:grid;grid-template-columns:repeat(12,minmax(0,1fr));gap:12px}" \
 	"section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 18px;grid-column:span 12;" \
-	    "min-width:0}" \
+	    "min-width:0;overflow-x:auto}" \
 	".half{grid-column:span 6}.third{grid-column:span 4}.rest{grid-column:span 8}.tile{grid-column:span 3}" \
 	".tile h2{font-size:13px;font-weight:500;color:var(--soft);margin:0}" \
 	".tile p{margin:0;color:var(--soft);font-size:13px}.tile .big{font-size:24px;line-height:1.3;color:var(--ink);" \
@@ -66,7 +66,10 @@
 	"@media(max-width:900px){.third,.rest{grid-column:span 12}}" \
 	"@media(max-width:760px){.half{grid-column:span 12}.tile{grid-column:span 6}form{grid-template-columns:1fr 1fr}" \
 	    "form .wide,form button{grid-column:span 2}header,main,footer{padding-left:12px;padding-right:12px}" \
-	    "section{padding:12px 14px}main{gap:10px}.tile .big{font-size:20px}" \
-	    "th,td{padding-left:8px}input{font-size:16px}svg text{font-size:17px}}"
+	    "section{padding:12px 14px}main{gap:10px}.tile .big{font-size:18px}" \
+	    "th,td{padding-left:8px}input{font-size:16px}svg text{font-size:17px}" \
+	    ".refused tr{display:grid;grid-template-columns:minmax(0,1fr) 6.8em 5em;align-items:end}" \
+	    ".refused th:first-child{grid-column:1/-1}.refused td{border-top:0}.refused th,.refused td{white-space:normal}" \
+	    ".refused tr>:nth-child(2){text-align:left;padding-left:0}}"
 
 #endif

@@ -434,6 +434,22 @@ class Browser(unittest.TestCase):
 		self.assertEqual(len(b.fetched()), 1, b.fetched())
 		self.assertTrue(b.complaints(), "this test sees violations")
 
+	def test_it_fits_any_width(self):
+		"""With long origins, and figures as of a busy year."""
+		for _ in range(60):
+			servers["NGINX_URL"]("GET", "/page-test", [("Origin", "https://" + "a" * 300 + ".example")])
+		share = """Math.min(...[...document.querySelectorAll('.refused tbody th')].map(th =>
+		    th.offsetWidth / th.closest('section').clientWidth))"""
+		for width in (320, 390, 760, 761, 901, 1200):
+			self.browser.look(width, 800)
+			b = self.visit()
+			self.assertGreater(b.run(share), 0.3, f"an origin has room, {width}")
+			b.run("""for (const e of document.querySelectorAll('td, dd, .big'))
+			    if (/^[\\d,]+$/.test(e.textContent)) e.textContent = '1,234,567,890,123'""")
+			self.assertLessEqual(b.run("document.documentElement.scrollWidth"), width)
+			self.assertEqual(b.run("""[...document.querySelectorAll('section')].filter(e => e.scrollWidth > e.clientWidth &&
+			    getComputedStyle(e).overflowX != 'auto').length"""), 0, f"a section lies over another, {width}")
+
 	def test_it_can_be_read(self):
 		contrast = """(() => {
 			const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255)
