@@ -168,6 +168,17 @@ write_sync(const struct page *p)
 }
 
 static void
+put_counted(const struct page *p)
+{
+	put_fact(p, "Serving threads", p->health.counters.owners);
+	put_fact(p, "Connections", COUNT(p, connections));
+	put_fact(p, "Broken off", COUNT(p, protocol_errors));
+	put_fact(p, "Not accepted", COUNT(p, accept_failures));
+	put_fact(p, "Table errors", COUNT(p, table_errors));
+	put_fact(p, "Pages", COUNT(p, pages));
+}
+
+static void
 write_table(const struct page *p)
 {
 	const struct table_info *t = &p->health.table;
@@ -181,12 +192,8 @@ write_table(const struct page *p)
 	    human_bytes(dead, t->dead_bytes));
 	fprintf(p->out, "<dt>Generation</dt><dd>%" PRIu64 ", epoch %" PRIu64 ", %" PRIu32 " shard%s</dd>", t->table,
 	    t->epoch, t->shards, t->shards == 1 ? "" : "s");
-	put_fact(p, "Serving threads", p->health.counters.owners);
-	put_fact(p, "Connections", COUNT(p, connections));
-	put_fact(p, "Broken off", COUNT(p, protocol_errors));
-	put_fact(p, "Not accepted", COUNT(p, accept_failures));
-	put_fact(p, "Table errors", COUNT(p, table_errors));
-	put_fact(p, "Pages", COUNT(p, pages));
+	if (p->health.counters_error == 0)
+		put_counted(p);
 	fputs("</dl></section>\n", p->out);
 }
 
@@ -210,21 +217,27 @@ write_head(const struct page *p)
 	    "<a href=\"\">Refresh</a></header>\n<main>\n", human_time(when, p->health.now_ms / 1000));
 }
 
+/* Of counters that cannot be read, which write_health() tells, no zeros are shown. */
 static int
 write_document(struct page *p)
 {
+	bool is_counted = p->health.counters_error == 0;
 	int error;
 
 	write_head(p);
 	write_health(p);
 	write_fresh_tile(p);
 	write_rows_tile(p);
-	page_write_request_tile(p);
-	page_write_duration_tile(p);
+	if (is_counted) {
+		page_write_request_tile(p);
+		page_write_duration_tile(p);
+	}
 	error = page_write_explain(p);
-	page_write_requests(p);
-	page_write_durations(p);
-	page_write_refusals(p);
+	if (is_counted) {
+		page_write_requests(p);
+		page_write_durations(p);
+		page_write_refusals(p);
+	}
 	page_write_refused(p);
 	write_sync(p);
 	write_table(p);

@@ -415,8 +415,13 @@ class Metrics(unittest.TestCase):
 		answer = self.system.ask([("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
 		self.assertEqual(answer.status, 503, answer.body)
 		self.assertNotIn("counters", json.loads(self.system.page("status")))
+		page = self.system.page("html")
+		self.assertIn("The counters cannot be read", page)
+		for figure in "Requests answered", "No request has been refused", "Time to answer", "Serving threads":
+			self.assertNotIn(figure, page)
 		path.with_name("kept").rename(path)
 		self.assertEqual(json.loads(self.system.page("status"))["counters"]["actuals_allowed"], 1)
+		self.assertIn("Serving threads", self.system.page("html"))
 
 	def test_no_end_is_made_up_for_the_last_bucket(self):
 		scribble(self.system, -1, 1000)
