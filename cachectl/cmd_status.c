@@ -95,7 +95,9 @@ print_responders(const struct health *h)
 	size_t i;
 
 	printf("responders  ");
-	if (h->counters.owners == 0)
+	if (h->counters_error != 0)
+		printf("unknown\n");		/* cmd_status() tells why */
+	else if (h->counters.owners == 0)
 		paint(COLOUR_BAD, "none: nobody answers; start corscache-responder\n");
 	else
 		printf("%s\n", human_counted(threads, h->counters.owners, "thread"));
@@ -171,7 +173,8 @@ print_json(const struct health *h, const char *path)
 	object_number(o, "now_ms", h->now_ms);
 	fill_table(object_in(o, "table"), h, path);
 	fill_sync(object_in(o, "sync"), &h->sync);
-	fill_counters(object_in(o, "counters"), &h->counters);
+	if (h->counters_error == 0)
+		fill_counters(object_in(o, "counters"), &h->counters);
 	object_print(o);
 }
 

@@ -415,6 +415,10 @@ class Metrics(unittest.TestCase):
 		answer = self.system.ask([("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
 		self.assertEqual(answer.status, 503, answer.body)
 		self.assertNotIn("counters", json.loads(self.system.page("status")))
+		status = run(*self.system.argv("status"))
+		self.assertIn("cannot be read", status.stderr)
+		self.assertIn("responders  unknown", status.stdout)
+		self.assertNotIn("counters", self.system.json("status"))
 		page = self.system.page("html")
 		self.assertIn("The counters cannot be read", page)
 		for figure in "Requests answered", "No request has been refused", "Time to answer", "Serving threads":
