@@ -25,6 +25,16 @@ fits(const struct filter *f, const struct frequent_item *item)
 }
 
 static void
+print_realm(const struct frequent_item *item)
+{
+	char text[FREQUENT_REALM_KEPT + sizeof "..."];
+	struct span realm = frequent_realm(item);
+	int len = snprintf(text, sizeof text, "%.*s%s", (int)realm.len, realm.at, item->realm_len > realm.len ? "..." : "");
+
+	print_cell(COLOUR_NONE, (struct span){ text, (size_t)len }, 12);
+}
+
+static void
 print_item(const struct frequent_item *item)
 {
 	char when[HUMAN_MAX], least[HUMAN_MAX], most[HUMAN_MAX];
@@ -33,7 +43,7 @@ print_item(const struct frequent_item *item)
 	print_cell(COLOUR_NONE, span_of(human_count(least, item->count)), -10);
 	print_cell(COLOUR_DIM, span_of(human_count(most, item->count + item->missed)), -10);
 	print_cell(COLOUR_NONE, span_of(reason_token((enum reason)item->reason)), 17);
-	print_cell(COLOUR_NONE, frequent_realm(item), 12);
+	print_realm(item);
 	print_bytes(frequent_origin(item));
 	if (item->origin_len > FREQUENT_ORIGIN_KEPT)
 		printf("... (%zu bytes)", item->origin_len);

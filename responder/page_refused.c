@@ -35,7 +35,7 @@ write_item(const struct page *p, const struct frequent_item *item)
 	if (item->realm_len > 0) {
 		fputs("<small>in realm ", p->out);
 		page_put_code(p, frequent_realm(item));
-		fputs("</small>", p->out);
+		fputs(item->realm_len > FREQUENT_REALM_KEPT ? " &hellip;</small>" : "</small>", p->out);
 	}
 	fprintf(p->out, "</th><td>%s</td><td>%s ago</td>", item->reason < REASON_COUNT ?
 	    reason_token((enum reason)item->reason) : "?",

@@ -307,6 +307,10 @@ class Refusals(unittest.TestCase):
 		self.assertIn(long[:256] + f"... ({len(long)} bytes)", self.system.cachectl("refusals"))
 		entry = self.system.json("refusals")["refusals"][0]
 		self.assertEqual((entry["origin"], entry["origin_cut"], entry["origin_bytes"]), (long[:256], True, len(long)))
+		self.system.ask(actual(EVIL, realm(70 * "r")))
+		line = next(line for line in self.system.cachectl("refusals").splitlines() if EVIL in line)
+		self.assertRegex(line, f" {64 * 'r'}\\.\\.\\. {EVIL}$")
+		self.assertIn(f"in realm <code>{64 * 'r'}</code> &hellip;<", self.system.page("html"))
 
 	def test_choosing_and_sorting(self):
 		for origin, place, count in ((EVIL, "", 5), (EVIL, "shop", 3), ("null", "shop", 2), ("null", "", 1)):
