@@ -426,16 +426,19 @@ worker_main(void *arg)
 static void
 worker_count(struct worker *w)
 {
+	const char *lacking = "counters: not shared, nobody will see them";
 	struct server *s = w->server;
 	char table[512];
 	int error;
 
 	w->replier.counters = &w->private_counters;
 	error = counters_claim(&w->counters_file, s->options.table_path, &w->replier.counters);
-	if (error == 0)
+	if (error == 0) {
+		lacking = "refusals: counted, but not listed";
 		error = refusals_claim(&w->replier.refusals, s->options.table_path);
+	}
 	if (error != 0 && !s->lacks_counters) {
-		log_warn("counters: not shared, nobody will see them table=%s error=\"%s\"",
+		log_warn("%s table=%s error=\"%s\"", lacking,
 		    log_value(table, sizeof table, s->options.table_path, strlen(s->options.table_path)), strerror(-error));
 		s->lacks_counters = true;
 	}

@@ -365,6 +365,20 @@ class Refusals(unittest.TestCase):
 		for file in files:
 			self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o660)
 
+	def test_without_lists_it_counts_and_says_what_is_missing(self):
+		self.system.process.terminate()
+		self.system.process.wait()
+		for n in range(2):
+			path = self.system.dir / "counters" / f"refusals.{n}"
+			path.unlink()
+			(path / "in the way").mkdir(parents=True)
+		self.system.start()
+		self.system.ask(actual(EVIL))
+		self.assertEqual(self.system.reasons()["origin-unknown"], 1)
+		log = (self.system.dir / "log").read_text()
+		self.assertIn("refusals: counted, but not listed", log)
+		self.assertNotIn("nobody will see them", log)
+
 	def test_nothing_of_a_request_is_in_the_table(self):
 		for i in range(100):
 			self.system.ask(actual(f"https://only-asked-for-{i}.example", realm("only-asked-for")))
