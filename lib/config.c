@@ -304,7 +304,7 @@ skip_quoted(char *p)
 	return *p != '\0' ? p + 1 : p;
 }
 
-/* Behind a comment that begins at p; NULL: none does, or it does not end. A path may have // inside. */
+/* Behind a comment that begins at p; NULL: none does. A path may have // inside. */
 static char *
 skip_comment(const char *text, char *p)
 {
@@ -316,26 +316,52 @@ skip_comment(const char *text, char *p)
 	if (is_within || strncmp(p, "/*", 2) != 0)
 		return NULL;
 	end = strstr(p + 2, "*/");
-	return end != NULL ? end + 2 : NULL;
+	return end != NULL ? end + 2 : p + strlen(p);
 }
 
-/* libconfuse counts the lines of comments wrong, and its messages name lines: it gets blanks instead. */
 static void
+blank(char *p, const char *end)
+{
+	for (; p < end; p++)
+		if (*p != '\n')
+			*p = ' ';
+}
+
+/*
+ * libconfuse counts the lines of comments wrong, and its messages name lines: it
+ * gets blanks instead. Returns NULL, or where something begins that does not end,
+ * of which libconfuse would name a line behind the file. A quote that was
+ * forgotten is closed by the next string's first: so it is the first that spans lines.
+ */
+static const char *
 blank_comments(char *text)
 {
-	char *p = text, *end;
+	char *p, *end, *spanning = NULL;
 
-	while (*p != '\0') {
-		if (*p == '"' || *p == '\'') {
-			p = skip_quoted(p);
-		} else if ((end = skip_comment(text, p)) == NULL) {
-			p++;
-		} else {
-			for (; p < end; p++)
-				if (*p != '\n')
-					*p = ' ';
-		}
+	for (p = text; *p != '\0'; p = end) {
+		bool is_quote = *p == '"' || *p == '\'';
+
+		end = is_quote ? skip_quoted(p) : skip_comment(text, p);
+		if (is_quote && spanning == NULL && memchr(p, '\n', (size_t)(end - p)) != NULL)
+			spanning = p;
+		if (end == NULL)
+			end = p + 1;
+		else if (*end == '\0')		/* END_MARK is in it */
+			return is_quote ? spanning : p;
+		else if (!is_quote)
+			blank(p, end);
 	}
+	return NULL;
+}
+
+static int
+line_of(const char *text, const char *at)
+{
+	int line = 1;
+
+	for (; text < at; text++)
+		line += *text == '\n';
+	return line;
 }
 
 static int
@@ -354,8 +380,6 @@ parse(struct loaded *l, const char *file, const char *text, char *err, size_t er
 	load.errlen = errlen;
 	cfg_set_error_function(cfg, on_error);
 	result = cfg_parse_buf(cfg, text);
-	if (result == CFG_SUCCESS && err[0] == '\0' && cfg_size(cfg, END_MARK) == 0)
-		snprintf(err, errlen, "%s: a comment is not closed", file);
 	cfg_free(cfg);
 	if (result == CFG_SUCCESS && err[0] == '\0')
 		return 0;
@@ -367,7 +391,7 @@ parse(struct loaded *l, const char *file, const char *text, char *err, size_t er
 static int
 read_file(struct loaded *l, const char *file, char *err, size_t errlen)
 {
-	const char *path = file != NULL ? file : CONFIG_DEFAULT_FILE;
+	const char *path = file != NULL ? file : CONFIG_DEFAULT_FILE, *unclosed;
 	char *text = NULL;
 	int error;
 
@@ -382,8 +406,13 @@ read_file(struct loaded *l, const char *file, char *err, size_t errlen)
 		snprintf(err, errlen, "%s: %s", path, error == -EILSEQ ? "has NUL bytes" : strerror(-error));
 		return -1;
 	}
-	blank_comments(text);
-	error = parse(l, path, text, err, errlen);
+	if ((unclosed = blank_comments(text)) != NULL) {
+		snprintf(err, errlen, "%s:%d: a %s is not closed", path, line_of(text, unclosed),
+		    *unclosed == '/' ? "comment" : "quote");
+		error = -1;
+	} else {
+		error = parse(l, path, text, err, errlen);
+	}
 	free(text);
 	return error;
 }

@@ -138,8 +138,11 @@ static const struct refusal {
 	{ "include(\"/etc/passwd\")\n", ":1: include: no such section" },
 	{ "table { path = \"/x\"\n", ":2: table: } is missing" },
 	{ "sync { poll_ms = 10", ":1: sync: } is missing" },
-	{ "table { path = \"/x }\n", ":4: table: " },
-	{ "/* table { path = 3 }\n", ": a comment is not closed" },
+	/* What does not end is named where it begins, a quote even when the next string's first closes it. */
+	{ "table { path = \"/x }\n", ":1: a quote is not closed" },
+	{ "table {\n path = '/x\n}\nsync { poll_ms = 10 }\n", ":2: a quote is not closed" },
+	{ "table {\n path = \"/x\n}\nsync {\n control_socket = \"/y\"\n}\n", ":2: a quote is not closed" },
+	{ "\n/* table { path = 3 }\n", ":2: a comment is not closed" },
 	{ "table { path }\n", ":1: table: " },
 	{ "table = 3\n", ":1: " },
 	{ "}\n", ":1: " },
