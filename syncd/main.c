@@ -276,7 +276,8 @@ say_status(struct daemon *d)
 	char status[sizeof d->said];
 
 	if (writer_table(d->w) != NULL)
-		table = problem[0] != '\0' ? "the last table stays in force" : "following the database";
+		table = problem[0] == '\0' && writer_get(d->w, STATUS_connected) ? "following the database" :
+		    "the last table stays in force";
 	snprintf(status, sizeof status, "%s%s%s", table, problem[0] != '\0' ? "; " : "", problem);
 	if (strcmp(status, d->said) == 0)
 		return;

@@ -193,6 +193,16 @@ class Syncd(Case):
 		self.check_reload()
 		self.check_stop()
 
+	def test_it_follows_only_when_it_is_connected(self):
+		self.configure()
+		self.start()
+		self.manager.wait_for("STATUS=following the database")
+		self.check_stop()
+		with socket.create_server(("127.0.0.1", 0)) as mute:
+			self.configure(conninfo=f"host=127.0.0.1 port={mute.getsockname()[1]}")
+			self.start()
+			self.assertEqual(self.manager.wait_for("STATUS="), "STATUS=the last table stays in force")
+
 	def test_it_asks_for_time_while_it_loads(self):
 		self.configure()
 		self.start()
