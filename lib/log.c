@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,9 +17,22 @@ static const char *program = "corscache";
 static enum log_level most = LOG_LEVEL_INFO;
 static bool on_terminal;
 
+static void
+fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void
 log_open(const char *name, enum log_level most_wanted)
 {
+	fill_standard_descriptors();
 	program = name;
 	most = most_wanted;
 	on_terminal = isatty(STDERR_FILENO) == 1;

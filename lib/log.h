@@ -9,7 +9,11 @@
 
 enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
 
-void	 log_open(const char *program, enum log_level most);	/* levels above most are dropped */
+/*
+ * Before anything else is opened: of descriptors 0 to 2 those that are closed become
+ * /dev/null, or the next file or socket would be taken for stderr. Levels above most are dropped.
+ */
+void	 log_open(const char *program, enum log_level most);
 void	 log_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void	 log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void	 log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

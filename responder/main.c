@@ -4,7 +4,6 @@
  * waits for signals and says what changed, until it is told to stop.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -156,19 +155,6 @@ settings_of(const struct config *c)
 			.max_stale_s = c->responder_max_stale_s,
 		},
 	};
-}
-
-/* Descriptors 0 to 2 must be something, or the first socket opened would become our stderr. */
-static void
-fill_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
 }
 
 /* Says so once, whenever it changes. */
@@ -361,7 +347,6 @@ main(int argc, char **argv)
 	sigset_t signals;
 	char err[512];
 
-	fill_standard_descriptors();
 	read_arguments(&p.arguments, argc, argv);
 	log_open("responder", LOG_LEVEL_INFO);
 	if (load_config(&p.arguments, &p.config, err, sizeof err) != 0) {

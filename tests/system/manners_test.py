@@ -83,6 +83,16 @@ class Case(unittest.TestCase):
 		self.assertTrue(before <= stamp <= time.monotonic_ns() // 1000)
 		self.manager.wait_for("READY=1")
 
+	def check_closed_descriptors(self, program):
+		"""Where they are closed, no file and no socket of the daemon becomes its stderr."""
+		self.log.touch()
+		self.process = self.manager.spawn(["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", harness.stack.program(program),
+		    "-c", self.conf, "--option", f"responder.socket={self.dir}/own"])
+		self.addCleanup(self.end, self.process)
+		self.manager.wait_for("READY=1")
+		self.assertEqual([os.readlink(f"/proc/{self.process.pid}/fd/{n}") for n in range(3)], 3 * ["/dev/null"])
+		self.check_stop()
+
 	def check_stop(self):
 		self.signal(signal.SIGTERM)
 		self.manager.wait_for("STOPPING=1")
@@ -168,6 +178,10 @@ class Responder(Case):
 		self.said("config: changed, but needs a restart setting=responder.threads")
 		eventually("the new status", lambda: fcgi.ask(str(self.path), preflight).status == 204)
 
+	def test_closed_descriptors(self):
+		self.load()
+		self.check_closed_descriptors("corscache-responder")
+
 	def test_lines_are_facts(self):
 		self.load()
 		self.start()
@@ -230,6 +244,10 @@ class Syncd(Case):
 		self.configure(f'sync {{ control_socket = "{self.dir}/other" }}')
 		self.check_reload()
 		self.said("config: changed, but needs a restart setting=sync.control_socket")
+
+	def test_closed_descriptors(self):
+		self.configure()
+		self.check_closed_descriptors("corscache-syncd")
 
 	def test_lines_are_facts(self):
 		self.configure()
