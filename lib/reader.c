@@ -127,7 +127,8 @@ attach(struct reader *r)
 		error = -EPROTO;
 	}
 	detach(r);
-	return fail(r, error, "ctl is not there, or is not ours to read");
+	return fail(r, error, error == -EPROTO ? "ctl was made by another build, or is damaged" :
+	    "ctl is not there, or is not ours to read");
 }
 
 static int

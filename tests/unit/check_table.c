@@ -932,7 +932,7 @@ START_TEST(a_foreign_table_is_refused_with_words)
 	}
 	r = open_reader(dir);
 	ck_assert_int_ne(reader_refresh(r), 0);
-	ck_assert_str_ne(reader_strerror(r), "");
+	ck_assert_ptr_nonnull(strstr(reader_strerror(r), "another build"));
 	ck_assert_int_eq(find(r, "", "https://a.example").match.state, MATCH_NOT_READY);
 	reader_close(&r);
 }
