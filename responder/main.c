@@ -56,7 +56,9 @@ usage(void)
 	    "  -V, --version         say the version and exit\n"
 	    "  -h, --help            say this and exit\n\n"
 	    "A listening socket on fd 0 or from systemd is used instead of responder.socket.\n"
-	    "SIGHUP reads the settings again; SIGTERM answers what was asked and exits.");
+	    "SIGHUP reads the settings again; SIGTERM answers what was asked and exits.\n"
+	    "Exit status: 0, 64 usage, 71 out of memory, threads or descriptors, 73 the socket\n"
+	    "cannot be made, 78 settings.");
 }
 
 /* why: NULL where getopt_long() said so itself. */

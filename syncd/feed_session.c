@@ -178,7 +178,7 @@ feed_lost(void *arg)
 	struct feed *f = arg;
 	const char *sqlstate = pg_sqlstate(f->pg);
 	const char *what = pg_needs_repair(f->pg) ? "no usable database" : "no database";
-	const char *hint = strcmp(sqlstate, "28P01") == 0 ? ": the password belongs into ~/.pgpass of the daemon's user" : "";
+	const char *hint = strcmp(sqlstate, "28P01") == 0 ? ": the password belongs in ~/.pgpass of the daemon's user" : "";
 	char text[256];
 
 	feed_session_over(f);

@@ -45,8 +45,8 @@ static const char usage_text[] =
     "\n"
     "Runs in the foreground. SIGHUP reads the settings again, SIGTERM ends it; the\n"
     "table stays. Exit status: 0, 64 usage, 69 the control socket is in use,\n"
-    "73 the table cannot be created, 74 its directory was removed, 75 another process\n"
-    "writes it, 78 settings.\n";
+    "71 out of descriptors, 73 the table cannot be created, 74 its directory was removed,\n"
+    "75 another process writes it, 78 settings.\n";
 
 struct daemon {
 	const char		*file;
