@@ -5,7 +5,9 @@ web -- what a browser sees through nginx and lighttpd, run with the files of
 packaging/ as they are.
 """
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import unittest
@@ -43,6 +45,11 @@ def setUpModule():
 		client = harness.Client(harness.stack.env[url])
 		harness.eventually("the rows are in force", lambda: client.allowed("https://x", host="public.localhost"))
 		client.close()
+
+
+def metric(name):
+	page = fcgi.ask(harness.stack.env["RESPONDER_SOCKET"], [("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
+	return int(re.search(rf"^{re.escape(name)} (\d+)", page.body.decode(), re.MULTILINE)[1])
 
 
 class Server:
@@ -309,8 +316,7 @@ class Nginx(Server, unittest.TestCase):
 
 	def test_checks_keep_their_connection(self):
 		def accepted():
-			page = fcgi.ask(harness.stack.env["RESPONDER_SOCKET"], [("REQUEST_METHOD", "GET"), ("CORS_PAGE", "metrics")])
-			return int(re.search(rb"^corscache_connections_total (\d+)", page.body, re.MULTILINE)[1])
+			return metric("corscache_connections_total")
 		before = accepted()
 		for host in ("localhost", "shop.localhost", "strict.localhost"):	# the last says 403 to A
 			for _ in range(20):
@@ -323,6 +329,51 @@ class Nginx(Server, unittest.TestCase):
 		    [("Origin", A), ("Access-Control-Request-Method", ""), ("Access-Control-Request-Method", "GET")]):
 			self.assertEqual(self.client("OPTIONS", "/app/status/200", headers).body, b"OPTIONS 200\n", headers)
 		self.assertNotIn("never-written", (harness.stack.dir / "log" / "nginx.log").read_text())
+
+
+class NginxRemembers(Nginx):
+	"""The same with corscache_cache.conf, put in place as it says."""
+
+	@classmethod
+	def setUpClass(cls):
+		def replace(file, old, new):
+			text = file.read_text()
+			file.write_text(re.sub(old, lambda _: new, text, count=1))
+			assert file.read_text() != text, f"{file} has no {old}"
+		where = harness.stack.dir
+		replace(where / "etc/nginx/corscache_server.conf", "fastcgi_store .*;", f"include {where}/etc/nginx/corscache_cache.conf;")
+		replace(where / "etc/nginx.conf", "http {", "http {\n"
+		    f"\tfastcgi_cache_path {where}/tmp/cache keys_zone=corscache:16m max_size=64m;")
+		os.kill(int(harness.stack.env["NGINX_PID"]), signal.SIGHUP)
+		harness.eventually("nginx remembers", cls.remembers)
+
+	@classmethod
+	def tearDownClass(cls):
+		harness.stack.command("restart", "nginx")	# with the files as they were
+
+	@classmethod
+	def remembers(cls):
+		before = metric('corscache_checks_total{verdict="allowed"}')
+		for _ in range(10):
+			client = harness.Client(harness.stack.env[cls.url])	# workers come and go
+			client("GET", "/", [("Origin", A)])
+			client.close()
+		return metric('corscache_checks_total{verdict="allowed"}') - before < 5
+
+	def test_repeated_origins_are_refused(self):
+		"""The first of them counts: the one in the key."""
+		other = "https://b.example"
+		for first, second, wanted in ((A, other, [A]), (other, A, [])):
+			reply = self.client("GET", "/", [("Origin", first), ("Origin", second)])
+			self.assertEqual(reply.all("Access-Control-Allow-Origin"), wanted)
+
+	def test_what_is_revoked_is_forgotten(self):
+		sql = harness.Psql()
+		sql("SELECT cors.allow('https://brief.example')")
+		harness.eventually("it is let in", lambda: self.client.allowed("https://brief.example"))
+		sql("SELECT cors.remove('https://brief.example')")
+		sql.close()
+		harness.eventually("it is not", lambda: not self.client.allowed("https://brief.example"))
 
 
 class Lighttpd(Server, unittest.TestCase):
