@@ -4,9 +4,9 @@
 Empty classic: libfcgi's threads in FCGX_Accept_r; a kept connection holds its
 thread, so others wait for ever ("served 1 of 16"). Empty epoll: our own
 serve.c; what ours costs beyond it is the decision. Bare: a read and a write of
-the same bytes, without FastCGI. With one connection nothing can be cheaper: as
-it is hardly cheaper than empty classic there, nothing can be twice as fast.
-With more, its threads that sleep in accept(2) cost it switches that epoll saves.
+the same bytes, without FastCGI: nothing can be cheaper, so where bare is not
+twice as fast as empty classic, nothing is. Over kept connections it has, like
+empty classic, a thread for each, and no row where it could not serve all.
 
 The load is one thread on the first CPU, and costs as much as the server. A
 server of one thread has the last CPU for itself, and its client spins: else a
@@ -139,7 +139,7 @@ def rows(ctx, what, connections, lines):
 	text = {peer: PEERS[peer] + f", served {served[peer]} of {connections}" * (served[peer] < connections) for peer in lines if peer in PEERS}
 	for peer in (peer for peer in TARGETS if peer in text):
 		compare(what, "requests/s", "requests_per_s", peer, at_least=TARGETS[peer])
-	if connections == 1:
+	if "bare" in served and served["bare"] == connections:
 		ctx.row(f"{what}: bare, the limit", "requests/s", of("bare", "requests_per_s"), text["classic"], of("classic", "requests_per_s"))
 	for peer in text:
 		if peer in TARGETS or served[peer] == connections:
