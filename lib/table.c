@@ -43,8 +43,8 @@ table_is_crowded(const struct table *t)
 
 	if (has_spent_handles(t))
 		return true;
-	return rows / t->root->shards > CROWDED_ROWS_PER_SHARD &&
-	    shards_for(rows, t->place->max_shards) > t->root->shards;
+	return rows / t->geometry.shards > CROWDED_ROWS_PER_SHARD &&
+	    shards_for(rows, t->place->max_shards) > t->geometry.shards;
 }
 
 static struct table *
@@ -80,9 +80,9 @@ create_root(struct table *t, unsigned shards)
 	t->root->size = sizeof *t->root;
 	t->root->instance = t->place->ctl->instance;
 	t->root->table = t->id;
-	t->root->k0 = key[0];
-	t->root->k1 = key[1];
-	t->root->shards = shards;
+	t->root->k0 = t->geometry.k0 = key[0];
+	t->root->k1 = t->geometry.k1 = key[1];
+	t->root->shards = t->geometry.shards = shards;
 	return 0;
 }
 
@@ -120,7 +120,7 @@ bound_rows(struct table *t)
 {
 	uint64_t most = 0;
 
-	for (unsigned i = 0; i < t->root->shards; i++)
+	for (unsigned i = 0; i < t->geometry.shards; i++)
 		most += atomic_load_explicit(&shard_head(&t->shards[i].shard)->used, memory_order_relaxed);
 	if (table_rows(t) > most)
 		atomic_store_explicit(&t->root->rows, most, memory_order_relaxed);
@@ -139,14 +139,17 @@ table_attach(struct table **out, const struct table_place *place, uint64_t id)
 	if ((error = segment_map_writable(&t->root_map, place->dirfd, name, LAYOUT_PAGE)) != 0)
 		goto out;
 	t->root = t->root_map.base;
+	t->geometry.shards = t->root->shards;
+	t->geometry.k0 = t->root->k0;
+	t->geometry.k1 = t->root->k1;
 	error = -EPROTO;
 	if (t->root->magic != ROOT_MAGIC || t->root->layout != LAYOUT_WORD || t->root->table != id ||
-	    t->root->instance != place->ctl->instance || t->root->shards == 0 ||
-	    t->root->shards > LAYOUT_MAX_SHARDS || (t->root->shards & (t->root->shards - 1)) != 0)
+	    t->root->instance != place->ctl->instance || t->geometry.shards == 0 ||
+	    t->geometry.shards > LAYOUT_MAX_SHARDS || (t->geometry.shards & (t->geometry.shards - 1)) != 0)
 		goto out;
 	error = part_attach(t, &t->policies, SEGMENT_POLICIES, 0,
 	    atomic_load_explicit(&t->root->policies_generation, memory_order_relaxed));
-	for (unsigned i = 0; error == 0 && i < t->root->shards; i++)
+	for (unsigned i = 0; error == 0 && i < t->geometry.shards; i++)
 		error = part_attach(t, &t->shards[i], SEGMENT_SHARD, i,
 		    atomic_load_explicit(&t->root->generation[i], memory_order_relaxed));
 	if (error == 0)
@@ -175,7 +178,7 @@ table_copy(struct table *to, struct table *from)
 	for (uint32_t i = 0; i <= from->next_handle; i++)
 		handles[i] = UINT32_MAX;
 	error = table_copy_policies(to, from, handles);
-	for (unsigned i = 0; error == 0 && i < from->root->shards; i++)
+	for (unsigned i = 0; error == 0 && i < from->geometry.shards; i++)
 		for (uint64_t at = 0; error == 0 && (r = shard_next(&from->shards[i].shard, &at)) != NULL;)
 			error = table_copy_row(to, from, r, handles);
 	free(handles);
@@ -185,7 +188,7 @@ table_copy(struct table *to, struct table *from)
 void
 table_settle(struct table *t)
 {
-	for (unsigned i = 0; i < t->root->shards; i++)
+	for (unsigned i = 0; i < t->geometry.shards; i++)
 		part_settle(&t->shards[i]);
 }
 
@@ -214,7 +217,7 @@ table_each_file(const struct table *t, void (*name)(void *arg, const char *file)
 	name(arg, file);
 	segment_name_policies(file, t->id, t->policies.generation);
 	name(arg, file);
-	for (unsigned i = 0; i < t->root->shards; i++) {
+	for (unsigned i = 0; i < t->geometry.shards; i++) {
 		segment_name_shard(file, t->id, i, t->shards[i].generation);
 		name(arg, file);
 	}

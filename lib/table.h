@@ -37,6 +37,7 @@ struct table {
 	bool		 counted;	/* the realms' counts were checked since attach */
 	struct mapping	 root_map;
 	struct root	*root;
+	struct root	 geometry;	/* shards and hash key, copied and checked once (I9) */
 	struct table_part policies;	/* slots indexed by handle */
 	struct table_part shards[LAYOUT_MAX_SHARDS];
 	void		*names;		/* tsearch(3) of struct policy_name */

@@ -168,7 +168,7 @@ copy_records(struct table *t, struct table_part *to, struct table_part *from)
 	for (uint64_t at = 0; (r = shard_next(&from->shard, &at)) != NULL;) {
 		if (r->flags & RECORD_REALM && atomic_load_explicit(&record_marks(r)->rows, memory_order_relaxed) == 0)
 			continue;	/* nobody lives there any more */
-		record_key(&k, t->root, r);
+		record_key(&k, &t->geometry, r);
 		while ((error = shard_copy(&to->shard, &k, r)) == -ENOMEM)
 			if ((error = part_reserve_more(to)) != 0)
 				return error;

@@ -71,7 +71,7 @@ append_block(struct table *t, struct table_part *p, uint32_t handle, const void 
 	b->handle = handle;
 	b->len = (uint32_t)len;
 	memcpy(b->bytes, bytes, len);
-	b->sum = block_sum(t->root, b);
+	b->sum = block_sum(&t->geometry, b);
 	atomic_store_explicit(&h->tail, tail, memory_order_release);
 	return 0;
 }
@@ -88,7 +88,7 @@ table_policy_block(const struct table *t, uint32_t handle)
 		return NULL;
 	b = (struct policy_block *)(void *)(p->shard.arena + off);
 	if (b->len > POLICY_MAX || b->len > p->shard.arena_len - off - sizeof *b || b->handle != handle ||
-	    b->sum != block_sum(t->root, b))
+	    b->sum != block_sum(&t->geometry, b))
 		return NULL;
 	return b;
 }

@@ -30,7 +30,7 @@ table_realm_add(struct table *t, struct span realm, const struct rule *rule)
 	struct key k;
 	int error;
 
-	key_realm(&k, t->root, realm);
+	key_realm(&k, &t->geometry, realm);
 	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL) {
 		if ((error = table_place_record(t, &k, 0, RECORD_REALM, 0)) != 0)
 			return error;
@@ -54,7 +54,7 @@ table_realm_drop(struct table *t, struct span realm, const struct rule *rule)
 	struct record *r;
 	struct key k;
 
-	key_realm(&k, t->root, realm);
+	key_realm(&k, &t->geometry, realm);
 	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL)
 		return;
 	struct realm_marks *m = record_marks(r);
@@ -88,7 +88,7 @@ count_rows(struct table *t, struct realm_count *counts, size_t n)
 {
 	uint64_t rows = 0;
 
-	for (unsigned i = 0; i < t->root->shards; i++) {
+	for (unsigned i = 0; i < t->geometry.shards; i++) {
 		struct record *r;
 		struct key k;
 
@@ -96,7 +96,7 @@ count_rows(struct table *t, struct realm_count *counts, size_t n)
 			if (!record_is_row(r))
 				continue;
 			rows++;
-			key_realm(&k, t->root, (struct span){ (char *)r->bytes + record_skip(r->flags), r->realm });
+			key_realm(&k, &t->geometry, (struct span){ (char *)r->bytes + record_skip(r->flags), r->realm });
 			struct realm_count want = { .record = shard_find(&t->shards[k.shard].shard, &k, NULL) };
 			struct realm_count *c = bsearch(&want, counts, n, sizeof *c, compare_records);
 			if (c != NULL) {
@@ -117,11 +117,11 @@ table_recount(struct table *t)
 
 	if (t->counted)
 		return 0;
-	for (unsigned i = 0; i < t->root->shards; i++)
+	for (unsigned i = 0; i < t->geometry.shards; i++)
 		used += atomic_load_explicit(&shard_head(&t->shards[i].shard)->used, memory_order_relaxed) + 8;
 	if ((counts = calloc(used, sizeof *counts)) == NULL)
 		return -ENOMEM;
-	for (unsigned i = 0; i < t->root->shards; i++) {
+	for (unsigned i = 0; i < t->geometry.shards; i++) {
 		struct record *r;
 
 		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL && n < used;)

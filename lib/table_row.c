@@ -29,7 +29,7 @@ parse_key(const struct table *t, struct key *k, struct rule *rule, struct span r
 {
 	if (!realm_is_valid(realm.at, realm.len) || rule_parse(rule, origin.at, origin.len) != ORIGIN_OK)
 		return -EINVAL;
-	key_rule(k, t->root, realm, rule);
+	key_rule(k, &t->geometry, realm, rule);
 	return 0;
 }
 
@@ -92,7 +92,7 @@ put_some(struct table *t, const struct parsed_row *rows, size_t n)
 	int error = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		key_rule(&keys[i], t->root, rows[i].row.realm, &rows[i].rule);
+		key_rule(&keys[i], &t->geometry, rows[i].row.realm, &rows[i].rule);
 		shard_prefetch(&t->shards[keys[i].shard].shard, &keys[i]);
 	}
 	for (size_t i = 0; error == 0 && i < n; i++) {
@@ -143,7 +143,7 @@ hold_record(struct table *t, struct record *r)
 {
 	struct key k;
 
-	record_key(&k, t->root, r);
+	record_key(&k, &t->geometry, r);
 	store_word(t, r, &k, atomic_load_explicit(&r->word, memory_order_relaxed) | WORD_HELD);
 }
 
@@ -174,7 +174,7 @@ table_hold_realm(struct table *t, struct span realm)
 	struct record *r;
 	int64_t held = 0;
 
-	for (unsigned i = 0; i < t->root->shards; i++)
+	for (unsigned i = 0; i < t->geometry.shards; i++)
 		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;)
 			if (!(r->flags & RECORD_REALM) && r->realm == realm.len &&
 			    memcmp(r->bytes + record_skip(r->flags), realm.at, realm.len) == 0) {
@@ -303,7 +303,7 @@ table_each(struct table *t, int (*each)(const struct row *row, void *arg), void 
 	struct row row;
 	int stop;
 
-	for (unsigned i = 0; i < t->root->shards; i++)
+	for (unsigned i = 0; i < t->geometry.shards; i++)
 		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;)
 			if (row_of(t, r, text, &row) && (stop = each(&row, arg)) != 0)
 				return stop;
@@ -343,7 +343,7 @@ table_copy_row(struct table *to, const struct table *from, const struct record *
 		return 0;
 	if (r->flags & RECORD_STUB)
 		return (int)(table_hold(to, row.realm, row.origin) < 0 ? -ENOSPC : 0);
-	record_key(&k, from->root, r);
+	record_key(&k, &from->geometry, r);
 	if (handle >= from->next_handle || handles[handle] == UINT32_MAX || !word_is_sealed(word, r, k.hash)) {
 		row.allow = false;	/* its policy is gone, or it is damaged: refused before, refused after */
 		handle = NO_HANDLE;

@@ -969,6 +969,28 @@ START_TEST(a_table_that_cannot_be_attached_is_left_alone)
 END_TEST
 
 /* Who asks for it may be the first to see that the table has gone, or that there is one. */
+START_TEST(a_root_damaged_under_its_writer_is_replaced)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t = publish_empty(w, 0);
+	struct reader *r;
+
+	assert_ok(put(t, "", "https://a.example", "default"));
+	overwrite(dir, "t1", offsetof(struct root, k0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+	    "\xff\xff\xff\xff", 2 * sizeof(uint64_t) + sizeof(uint32_t));
+	assert_ok(put(t, "", "https://b.example", "default"));
+	assert_ok(writer_tick(w));
+	t = publish_empty(w, 0);
+	assert_ok(put(t, "", "https://c.example", "default"));
+	r = open_reader(dir);
+	assert_row(r, "", "https://a.example", "");
+	assert_row(r, "", "https://c.example", "https://c.example");
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
 START_TEST(what_is_told_of_a_table_is_of_now)
 {
 	char v1[PATH_MAX];
@@ -1544,6 +1566,7 @@ main(void)
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
 	tcase_add_test(disk, a_table_that_cannot_be_attached_is_left_alone);
+	tcase_add_test(disk, a_root_damaged_under_its_writer_is_replaced);
 	tcase_add_test(disk, what_is_told_of_a_table_is_of_now);
 	tcase_add_test(disk, a_reader_follows_a_directory_that_was_made_anew);
 	tcase_add_test(disk, a_reader_trusts_no_stranger_in_a_public_place);
