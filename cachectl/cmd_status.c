@@ -65,11 +65,11 @@ print_sync(const struct health *h)
 	const struct status *s = &h->sync;
 	char at[HUMAN_MAX], count[COUNTED_MAX], took[HUMAN_MAX];
 
-	if (h->table.writer_alive)
-		printf("writer      process %" PRId64 ", heartbeat %s\n", s->writer_pid, ago(at, h, s->heartbeat_at));
-	else
+	if (!h->table.writer_alive)
 		printf("writer      none\n");
-	if (!h->is_static)
+	else
+		printf("writer      process %" PRId64 ", heartbeat %s\n", s->writer_pid, ago(at, h, s->heartbeat_at));
+	if (h->table.writer_alive)
 		printf("sync        %s, %s%s%s\n", s->connected ? "connected" : "not connected",
 		    s->listening ? "listening" : "polling only", s->in_recovery ? ", a hot standby" : "",
 		    s->pooled ? ", behind a transaction pooler" : "");
@@ -98,7 +98,7 @@ print_responders(const struct health *h)
 	if (h->counters_error != 0)
 		printf("unknown\n");		/* cmd_status() tells why */
 	else if (h->counters.owners == 0)
-		paint(COLOUR_BAD, "none: nobody answers; start corscache-responder\n");
+		paint(COLOUR_BAD, "none\n");
 	else
 		printf("%s\n", human_counted(threads, h->counters.owners, "thread"));
 	for (i = 0; i < counter_ndescs; i++) {

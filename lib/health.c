@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "health.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* A loop that has not turned for this long hangs. */
@@ -14,6 +15,13 @@ look(struct health *h, bool is_wrong, const char *what, const char *next)
 	return is_wrong;
 }
 
+/* A responder was here once; a table without any is nobody's fault. */
+static bool
+has_counted(const struct counters_sum *sum)
+{
+	return sum->cell[offsetof(struct counters, connections) / sizeof(uint64_t)] > 0;
+}
+
 static void
 diagnose(struct health *h, int64_t max_stale_s)
 {
@@ -25,7 +33,7 @@ diagnose(struct health *h, int64_t max_stale_s)
 	    "corscache-syncd publishes it after its first snapshot: start it, or read its log");
 	h->refuses_all |= look(h, h->table.held_all,
 	    "cachectl invalidate --all is in force: every origin is refused",
-	    "cachectl resync loads a new table and ends it");
+	    "it ends when corscache-syncd has loaded the whole table again; cachectl resync asks for that");
 	h->refuses_all |= look(h, max_stale_s > 0 && h->now_ms - s->fresh_at > max_stale_s * 1000,
 	    "the table is older than responder.max_stale_s: every origin is refused",
 	    "get corscache-syncd to its database again, or raise responder.max_stale_s and send SIGHUP to the responder");
@@ -35,6 +43,8 @@ diagnose(struct health *h, int64_t max_stale_s)
 	    "restart corscache-syncd; the table stays in force meanwhile");
 	look(h, is_alive && !s->connected, "the database is not connected: the table stays as it is",
 	    "corscache-syncd tries again for ever, and its log says what failed");
+	look(h, h->counters.owners == 0 && has_counted(&h->counters), "corscache-responder does not run: nobody answers",
+	    "start corscache-responder; where systemd holds its socket, requests wait in its queue");
 	look(h, h->table.problem[0] != '\0', h->table.problem, "the log of corscache-syncd has the details");
 }
 

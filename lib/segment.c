@@ -96,9 +96,11 @@ open_checked(int dirfd, const char *name, int flags, const uid_t *uid, uint64_t 
 static uint8_t *
 reserve_addresses(uint64_t len)
 {
-	uint8_t *all = mmap(NULL, len + SEGMENT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint64_t before;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), before;
+	uint8_t *all;
 
+	len = (len + page - 1) / page * page;		/* a damaged file may be of any size */
+	all = mmap(NULL, len + SEGMENT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (all == MAP_FAILED)
 		return NULL;
 	before = -(uintptr_t)all % SEGMENT_HUGE;

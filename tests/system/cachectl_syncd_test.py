@@ -86,7 +86,9 @@ class Beside(unittest.TestCase):
 		self.assertRegex(s["table"]["source"], "dbname=beside")
 		eventually("listening", lambda: self.json("status")["sync"]["listening"] == 1)
 		self.stop()
-		self.assertIn("does not run", self.run_("status", want=NO).stdout)
+		stopped = self.run_("status", want=NO).stdout
+		self.assertIn("does not run", stopped)
+		self.assertNotRegex(stopped, "(?m)^sync ")	# of a session that was
 
 	def test_verify_of_equals(self):
 		v = self.json("verify")

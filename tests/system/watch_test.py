@@ -425,6 +425,16 @@ class Metrics(unittest.TestCase):
 		self.assertEqual(self.system.stats()["preflights_allowed"], 0)
 		self.assertEqual(samples(self.system.cachectl("metrics"))['corscache_preflights_total{verdict="allowed"}'], 0)
 
+	def test_a_responder_that_is_gone_is_no_health(self):
+		self.system.cachectl("status")
+		self.system.ask(actual())
+		self.system.cachectl("status")
+		self.system.kill(self.system.process)
+		self.assertIn("corscache-responder does not run: nobody answers", self.system.cachectl("status", want=1))
+		self.assertFalse(self.system.json("status", want=1)["healthy"])
+		self.system.start()
+		self.system.cachectl("status")
+
 	def test_counters_that_cannot_be_read_are_no_zeros(self):
 		self.system.ask(actual())
 		path = self.system.dir / "counters" / "v1"

@@ -1497,6 +1497,37 @@ START_TEST(readers_map_a_large_table_in_huge_pages)
 }
 END_TEST
 
+static unsigned
+count_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(f);
+	for (int c; (c = getc(f)) != EOF;)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+START_TEST(a_file_of_any_size_is_unmapped_whole)
+{
+	int dirfd = open(new_dir(), O_RDONLY | O_DIRECTORY);
+	struct mapping made, m;
+	unsigned before;
+
+	assert_ok(segment_create(&made, dirfd, "odd", SEGMENT_HUGE + 100, 100, (gid_t)-1));
+	before = count_mappings();
+	for (int i = 0; i < 10; i++) {
+		assert_ok(segment_map(&m, dirfd, geteuid(), "odd", 100));
+		segment_unmap(&m);
+	}
+	ck_assert_uint_eq(count_mappings(), before);
+	segment_unmap(&made);
+	close(dirfd);
+}
+END_TEST
+
 START_TEST(an_origin_costs_less_than_64_bytes)
 {
 	const unsigned rows = (unsigned)setting("CORSCACHE_ROWS", 1000000);
@@ -1561,6 +1592,7 @@ main(void)
 	tcase_add_test(whole, a_slow_listing_is_whole);
 	tcase_add_test(whole, words_and_numbers_reach_the_reader);
 	tcase_add_test(whole, readers_map_a_large_table_in_huge_pages);
+	tcase_add_test(whole, a_file_of_any_size_is_unmapped_whole);
 	tcase_add_test(whole, an_origin_costs_less_than_64_bytes);
 	tcase_add_test(disk, superseded_files_vanish_with_their_last_reader);
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
