@@ -2,7 +2,7 @@
 """lookup -- one look-up in process, as answer() does it: reader_expect + origin_parse + reader_find + reader_is_current.
 
 Limits: hash the key, then two dependent reads at random over as many bytes as
-the layout needs (a hit), or one (a miss), in the kind of memory that the table
+the layout needs, a word and a record (a hit), or one (a miss), in the kind of memory that the table
 has: huge pages, where the kernel has some. In pages of 4 KiB, which a program
 gets that does not ask, the same reads cost more; LMDB has those. Alone: nothing
 of the next look-up begins before this one is done, as in a request; tight: the
