@@ -8,6 +8,7 @@
 
 #define ROWS_PER_SHARD		65536	/* at most, when a table is built */
 #define CROWDED_ROWS_PER_SHARD	131072	/* then it is built anew with more shards */
+#define SHORT_RECORD		24	/* bytes that nearly every record has: memory for them is there at once */
 #define WORTH_HANDLES		65536	/* of policies: then the dead ones are worth a table anew */
 
 /* Before a change that is more than one exact row (I11). */
@@ -97,7 +98,8 @@ table_create(struct table **out, const struct table_place *place, uint64_t id, u
 	if (error == 0)
 		error = part_create(t, &t->policies, SEGMENT_POLICIES, 0, 1, 8, 1 << 20, 0);
 	for (unsigned i = 0; error == 0 && i < shards; i++) {
-		error = part_create(t, &t->shards[i], SEGMENT_SHARD, i, 1, part_groups_for(each), each * 128 + (1 << 20), 0);
+		error = part_create(t, &t->shards[i], SEGMENT_SHARD, i, 1, part_groups_for(each), each * 128 + (1 << 20),
+		    each * SHORT_RECORD);
 		if (error == 0)
 			atomic_store_explicit(&t->root->generation[i], 1, memory_order_relaxed);
 	}

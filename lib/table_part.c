@@ -30,6 +30,28 @@ next_prime(uint64_t n)
 	return n;
 }
 
+/*
+ * Before readers know it: what is reserved goes into huge pages. Look-ups among a million rows, and those who
+ * put them there, spend a third of their time on TLB misses else. The last page is worth it where most of it
+ * will be in use.
+ */
+void
+part_settle(struct table_part *p)
+{
+	struct segment_head *h = shard_head(&p->shard);
+	uint64_t reserved = atomic_load_explicit(&h->reserved, memory_order_relaxed);
+	uint64_t end = h->arena + reserved, rest = end % SEGMENT_HUGE, more = SEGMENT_HUGE - rest;
+
+	end -= rest;
+	if (rest >= WORTH_A_PAGE && more <= p->shard.arena_len - reserved &&
+	    segment_reserve(&p->map, end + rest, more) == 0) {
+		atomic_store_explicit(&h->reserved, reserved + more, memory_order_release);
+		end += SEGMENT_HUGE;
+	}
+	if (end > 0)
+		segment_collapse(&p->map, end);
+}
+
 /* groups and arena_len: how large; reserve: bytes of the arena that will be written soon. */
 int
 part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number, uint64_t generation,
@@ -63,7 +85,9 @@ part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 	atomic_thread_fence(memory_order_release);
 	h->magic = SEGMENT_MAGIC;
 	p->generation = generation;
-	return shard_open(&p->shard, p->map.base, p->map.len, kind, h->instance, t->id, number, generation);
+	if ((error = shard_open(&p->shard, p->map.base, p->map.len, kind, h->instance, t->id, number, generation)) == 0)
+		part_settle(p);
+	return error;
 }
 
 int
@@ -77,27 +101,6 @@ part_reserve_more(struct table_part *p)
 	if (error == 0)
 		atomic_store_explicit(&h->reserved, reserved + step, memory_order_release);
 	return error;
-}
-
-/*
- * Before readers know it: what is in use goes into huge pages. A look-up among a million rows spends a third
- * of its time on TLB misses else. The last page is worth it where most of it is in use.
- */
-void
-part_settle(struct table_part *p)
-{
-	struct segment_head *h = shard_head(&p->shard);
-	uint64_t reserved = atomic_load_explicit(&h->reserved, memory_order_relaxed);
-	uint64_t end = h->arena + reserved, rest = end % SEGMENT_HUGE, more = SEGMENT_HUGE - rest;
-
-	end -= rest;
-	if (rest >= WORTH_A_PAGE && more <= p->shard.arena_len - reserved &&
-	    segment_reserve(&p->map, end + rest, more) == 0) {
-		atomic_store_explicit(&h->reserved, reserved + more, memory_order_release);
-		end += SEGMENT_HUGE;
-	}
-	if (end > 0)
-		segment_collapse(&p->map, end);
 }
 
 /* Makes next the part in force; the old one's memory goes with its last reader (I7). */
