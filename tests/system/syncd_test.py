@@ -837,7 +837,8 @@ class Orders(Case):
 
 	def test_table_filled_anew_during_a_load(self):
 		"""To a snapshot from before a TRUNCATE the table is empty, and never was."""
-		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
+		d, locker = self.syncd(sync__deadline_ms=60000, sync__poll_ms=60000), self.session()
+		self.let_polls_end(d)		# or one of them waits for the lock, and the load for it
 		locker("BEGIN")
 		locker("TRUNCATE cors.origins")
 		locker(f"INSERT INTO cors.origins (origin, policy) VALUES ('{A}', 'web'), ('{B}', 'web')")
