@@ -3,7 +3,7 @@ bench_programs = bench/lookup bench/storm bench/sync \
 	bench/fcgi_load bench/bare bench/empty_classic bench/empty_epoll bench/allocations.so
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
-EXTRA_DIST += bench/bench.py bench/plot.py bench/postgres.py bench/report.py bench/smoke \
+EXTRA_DIST += bench/RESULTS.md bench/bench.py bench/plot.py bench/postgres.py bench/report.py bench/smoke \
 	bench/parts/growth.py bench/parts/lookup.py bench/parts/responder.py bench/parts/sync.py \
 	bench/parts/web.py bench/parts/writes.py \
 	bench/web/wrk.lua bench/web/starlette_app.py bench/web/node_app.js bench/web/rs_cors.go \
