@@ -65,14 +65,14 @@ print_sync(const struct health *h)
 	const struct status *s = &h->sync;
 	char at[HUMAN_MAX], count[COUNTED_MAX], took[HUMAN_MAX];
 
-	if (!h->table.writer_alive)
-		printf("writer      none\n");
-	else
+	if (h->table.writer_alive) {
 		printf("writer      process %" PRId64 ", heartbeat %s\n", s->writer_pid, ago(at, h, s->heartbeat_at));
-	if (h->table.writer_alive)
 		printf("sync        %s, %s%s%s\n", s->connected ? "connected" : "not connected",
 		    s->listening ? "listening" : "polling only", s->in_recovery ? ", a hot standby" : "",
 		    s->pooled ? ", behind a transaction pooler" : "");
+	} else {
+		printf("writer      none\n");
+	}
 	printf("fresh       %s\n", ago(at, h, s->fresh_at));
 	printf("snapshot    %s", ago(at, h, s->snapshot_at));
 	if (s->snapshot_at != 0)

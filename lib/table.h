@@ -80,10 +80,11 @@ int	 table_create(struct table **t, const struct table_place *place, uint64_t id
 int	 table_attach(struct table **t, const struct table_place *place, uint64_t id);
 /* Copies policies and rows, holds included, into an empty table. */
 int	 table_copy(struct table *to, struct table *from);
+/* part_settle() of all its shards, before it is published. */
+void	 table_settle(struct table *t);
 /* Forgets it. */
 void	 table_free(struct table **t);
 /* Calls name() with every file it is made of. */
-void	 table_settle(struct table *t);
 void	 table_each_file(const struct table *t, void (*name)(void *arg, const char *file), void *arg);
 /* It should be copied: it needs more shards than it has, or spent its policy handles. */
 bool	 table_is_crowded(const struct table *t);
@@ -100,6 +101,7 @@ int	 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, 
 	    uint64_t generation);
 int	 part_reserve_more(struct table_part *p);
 /* Makes next the part in force; the old one's memory goes with its last reader (I7). */
+/* Before readers know it: into huge pages, where that is worth it. Nothing depends on it. */
 void	 part_settle(struct table_part *p);
 void	 part_supersede(struct table *t, struct table_part *p, struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
