@@ -100,9 +100,9 @@ int	 part_create(struct table *t, struct table_part *p, enum segment_kind kind, 
 int	 part_attach(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number,
 	    uint64_t generation);
 int	 part_reserve_more(struct table_part *p);
-/* Makes next the part in force; the old one's memory goes with its last reader (I7). */
 /* Before readers know it: into huge pages, where that is worth it. Nothing depends on it. */
 void	 part_settle(struct table_part *p);
+/* Makes next the part in force; the old one's memory goes with its last reader (I7). */
 void	 part_supersede(struct table *t, struct table_part *p, struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
 void	 part_discard(struct table *t, struct table_part *p, const char *name);
