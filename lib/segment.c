@@ -156,6 +156,7 @@ segment_map_writable(struct mapping *m, int dirfd, const char *name, uint64_t mi
 int
 segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, uint64_t reserve, gid_t group)
 {
+	struct mapping made;
 	int fd, error;
 
 	unlinkat(dirfd, name, 0);
@@ -164,25 +165,39 @@ segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, ui
 	if (fchmod(fd, 0640) != 0 || (group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) != 0) ||
 	    ftruncate(fd, (off_t)size) != 0)
 		error = -errno;
-	else if ((error = -posix_fallocate(fd, 0, (off_t)reserve)) == 0)
-		error = map(m, fd, size, PROT_READ | PROT_WRITE);
+	else
+		error = map(&made, fd, size, PROT_READ | PROT_WRITE);
+	if (error == 0 && (error = segment_reserve(&made, 0, reserve)) != 0)
+		munmap(made.base, made.len);
 	if (error != 0) {
 		unlinkat(dirfd, name, 0);
 		close(fd);
+		return error;
 	}
-	return error;
+	*m = made;
+	return 0;
 }
 
+/*
+ * Huge pages come first, each from one small page and holes: the kernel clears the rest. From small pages
+ * alone it would have to copy them all, which takes five times as long.
+ */
 int
 segment_reserve(struct mapping *m, uint64_t from, uint64_t len)
 {
+	uint64_t end = from + len, huge = (from + SEGMENT_HUGE - 1) / SEGMENT_HUGE * SEGMENT_HUGE, at;
+
+	for (at = huge; at + SEGMENT_HUGE <= end && posix_fallocate(m->fd, (off_t)at, 1) == 0; at += SEGMENT_HUGE)
+		;
+	if (at > huge)
+		segment_collapse(m, huge, at - huge);
 	return -posix_fallocate(m->fd, (off_t)from, (off_t)len);
 }
 
 void
-segment_collapse(struct mapping *m, uint64_t len)
+segment_collapse(struct mapping *m, uint64_t from, uint64_t len)
 {
-	madvise(m->base, len, MADV_COLLAPSE);
+	madvise((uint8_t *)m->base + from, len, MADV_COLLAPSE);
 }
 
 void

@@ -42,13 +42,13 @@ int	 segment_map_writable(struct mapping *m, int dirfd, const char *name, uint64
  * A leftover of the same name is removed. Mode 0640, group if not -1.
  */
 int	 segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, uint64_t reserve, gid_t group);
-/* Backs [from, from+len) with memory before anybody touches it. */
+/* Backs [from, from+len) with memory before anybody touches it; whole huge pages in it are such, as below. */
 int	 segment_reserve(struct mapping *m, uint64_t from, uint64_t len);
 /*
- * Puts the first len bytes, a multiple of SEGMENT_HUGE, into huge pages where the kernel has some; nothing
+ * Puts [from, from+len), both multiples of SEGMENT_HUGE, into huge pages where the kernel has some; nothing
  * depends on it. Before anybody else maps them: whoever reads meanwhile waits.
  */
-void	 segment_collapse(struct mapping *m, uint64_t len);
+void	 segment_collapse(struct mapping *m, uint64_t from, uint64_t len);
 void	 segment_unmap(struct mapping *m);
 /*
  * Takes the name away. The memory goes with the last map: never from under a

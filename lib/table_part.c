@@ -7,7 +7,7 @@
 #define FULL_DENOMINATOR	3
 #define ARENA_START		8	/* offset 0 means empty */
 #define ARENA_STEP		65536	/* bytes reserved at a time */
-#define WORTH_A_PAGE		(SEGMENT_HUGE / 4 * 3)
+#define WORTH_A_PAGE		(SEGMENT_HUGE / 2)
 #define PUT_TRIES		8	/* generations built for one row before giving up */
 
 static bool
@@ -30,26 +30,31 @@ next_prime(uint64_t n)
 	return n;
 }
 
+/* How much of an arena to reserve where `reserve` bytes are needed: the last huge page whole, if it is worth it. */
+static uint64_t
+whole_pages(uint64_t arena, uint64_t reserve, uint64_t arena_len)
+{
+	uint64_t rest = (arena + reserve) % SEGMENT_HUGE, more = SEGMENT_HUGE - rest;
+
+	return rest >= WORTH_A_PAGE && more <= arena_len - reserve ? reserve + more : reserve;
+}
+
 /*
- * Before readers know it: what is reserved goes into huge pages. Look-ups among a million rows, and those who
- * put them there, spend a third of their time on TLB misses else. The last page is worth it where most of it
- * will be in use.
+ * Before readers know it: what was reserved bit by bit goes into huge pages. Look-ups among a million rows, and
+ * those who put them there, spend a third of their time on TLB misses else.
  */
 void
 part_settle(struct table_part *p)
 {
 	struct segment_head *h = shard_head(&p->shard);
 	uint64_t reserved = atomic_load_explicit(&h->reserved, memory_order_relaxed);
-	uint64_t end = h->arena + reserved, rest = end % SEGMENT_HUGE, more = SEGMENT_HUGE - rest;
+	uint64_t whole = whole_pages(h->arena, reserved, p->shard.arena_len);
 
-	end -= rest;
-	if (rest >= WORTH_A_PAGE && more <= p->shard.arena_len - reserved &&
-	    segment_reserve(&p->map, end + rest, more) == 0) {
-		atomic_store_explicit(&h->reserved, reserved + more, memory_order_release);
-		end += SEGMENT_HUGE;
+	if (whole > reserved && segment_reserve(&p->map, h->arena + reserved, whole - reserved) == 0) {
+		atomic_store_explicit(&h->reserved, whole, memory_order_release);
+		reserved = whole;
 	}
-	if (end > 0)
-		segment_collapse(&p->map, end);
+	segment_collapse(&p->map, 0, (h->arena + reserved) / SEGMENT_HUGE * SEGMENT_HUGE);
 }
 
 /* groups and arena_len: how large; reserve: bytes of the arena that will be written soon. */
@@ -63,6 +68,7 @@ part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 
 	reserve = round_up(reserve + ARENA_STEP, ARENA_STEP);
 	arena_len = round_up(arena_len > reserve ? arena_len : reserve, ARENA_STEP);
+	reserve = whole_pages(arena, reserve, arena_len);
 	if (kind == SEGMENT_SHARD)
 		segment_name_shard(name, t->id, number, generation);
 	else
@@ -85,9 +91,7 @@ part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 	atomic_thread_fence(memory_order_release);
 	h->magic = SEGMENT_MAGIC;
 	p->generation = generation;
-	if ((error = shard_open(&p->shard, p->map.base, p->map.len, kind, h->instance, t->id, number, generation)) == 0)
-		part_settle(p);
-	return error;
+	return shard_open(&p->shard, p->map.base, p->map.len, kind, h->instance, t->id, number, generation);
 }
 
 int
