@@ -48,9 +48,9 @@ struct table {
 
 /* What a policy's name stands for in rows. */
 struct policy_name {
+	struct span	 name;		/* bytes[] */
 	uint32_t	 handle;
-	uint32_t	 len;
-	char		 at[POLICY_MAX_NAME];
+	char		 bytes[];
 };
 
 static inline uint64_t

@@ -9,34 +9,32 @@
 static int
 compare_names(const void *a, const void *b)
 {
-	const struct policy_name *x = a, *y = b;
-	int order = memcmp(x->at, y->at, x->len < y->len ? x->len : y->len);
+	const struct span x = ((const struct policy_name *)a)->name, y = ((const struct policy_name *)b)->name;
 
-	return order != 0 ? order : x->len < y->len ? -1 : x->len > y->len;
+	if (x.len != y.len)
+		return x.len < y.len ? -1 : 1;
+	return memcmp(x.at, y.at, x.len);
 }
 
 struct policy_name *
 table_find_policy(struct table *t, struct span name)
 {
-	struct policy_name want = { .len = (uint32_t)name.len }, **found;
+	const struct policy_name want = { .name = name };
+	struct policy_name **found = tfind(&want, &t->names, compare_names);
 
-	if (name.len > sizeof want.at)
-		return NULL;
-	memcpy(want.at, name.at, name.len);
-	found = tfind(&want, &t->names, compare_names);
 	return found == NULL ? NULL : *found;
 }
 
 static struct policy_name *
 add_name(struct table *t, struct span name, uint32_t handle)
 {
-	struct policy_name *n = calloc(1, sizeof *n), **found;
+	struct policy_name *n = malloc(sizeof *n + name.len), **found;
 
 	if (n == NULL)
 		return NULL;
+	memcpy(n->bytes, name.at, name.len);
+	n->name = (struct span){ n->bytes, name.len };
 	n->handle = handle;
-	n->len = (uint32_t)name.len;
-	memcpy(n->at, name.at, name.len);
 	found = tsearch(n, &t->names, compare_names);
 	if (found == NULL || *found != n) {
 		free(n);
