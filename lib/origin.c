@@ -497,6 +497,8 @@ has_bad_punycode(struct span host)
 {
 	const char *label = host.at, *end = host.at + host.len, *dot;
 
+	if (memchr(host.at, '-', host.len) == NULL)
+		return false;		/* nearly always */
 	for (;; label = dot + 1) {
 		dot = memchr(label, '.', (size_t)(end - label));
 		struct span s = { label, (size_t)((dot != NULL ? dot : end) - label) };

@@ -89,7 +89,7 @@ static void
 add_dead(struct shard *s, const struct record *r)
 {
 	if (r != NULL)
-		atomic_fetch_add_explicit(&shard_head(s)->dead, record_size(r), memory_order_relaxed);
+		count_add(&shard_head(s)->dead, record_size(r));
 }
 
 /* Fuller, and a miss would have to look at more and more groups. */
@@ -124,7 +124,7 @@ put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const vo
 	if (replace != NULL)
 		add_dead(s, shard_record(s, atomic_load_explicit(replace, memory_order_relaxed)));
 	else
-		atomic_fetch_add_explicit(&shard_head(s)->used, 1, memory_order_relaxed);
+		count_add(&shard_head(s)->used, 1);
 	publish(s, k, off, tail, slot, path, npath);
 	return 0;
 }
@@ -151,7 +151,7 @@ shard_remove(struct shard *s, _Atomic uint64_t *slot)
 
 	atomic_store_explicit(slot, w & SLOT_OVERFLOW, memory_order_release);
 	add_dead(s, shard_record(s, w));
-	atomic_fetch_sub_explicit(&shard_head(s)->used, 1, memory_order_relaxed);
+	count_add(&shard_head(s)->used, (uint64_t)-1);
 }
 
 struct record *

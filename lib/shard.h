@@ -168,6 +168,13 @@ shard_prefetch(const struct shard *s, const struct key *k)
 
 /* ---- the writing half; s is mapped read-write and no other process writes it ---- */
 
+/* One writer needs no locked instruction, which would wait until all that was stored before it is in the cache. */
+static inline void
+count_add(_Atomic uint64_t *count, uint64_t n)
+{
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 /*
  * Appends a record for k and publishes it: into an empty slot, or over
  * *replace when the key is there already. marks: for realm records only.

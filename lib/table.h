@@ -106,8 +106,9 @@ void	 part_settle(struct table_part *p);
 void	 part_supersede(struct table *t, struct table_part *p, struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
 void	 part_discard(struct table *t, struct table_part *p, const char *name);
-/* Puts a record under k, over the one that is there, making room as needed. */
-int	 table_place_record(struct table *t, const struct key *k, uint32_t word, uint8_t flags, uint32_t expires);
+/* Puts a record under k, making room as needed. slot: where shard_find() found the one that is there; NULL: none is. */
+int	 table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
+	    uint32_t expires);
 /* Dead bytes are a quarter of the arena: a new generation. A full disk is no reason to fail. */
 void	 table_compact_if_worth_it(struct table *t, unsigned number);
 

@@ -211,24 +211,24 @@ table_rebuild_shard(struct table *t, unsigned number)
 	return error;
 }
 
-/* Puts a record under k, over the one that is there, making room as needed. */
 int
-table_place_record(struct table *t, const struct key *k, uint32_t word, uint8_t flags, uint32_t expires)
+table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
+    uint32_t expires)
 {
 	struct table_part *p = &t->shards[k->shard];
 	int error = -EOVERFLOW;
 
 	for (int i = 0; i < PUT_TRIES; i++) {
-		_Atomic uint64_t *slot = NULL;
-
-		shard_find(&p->shard, k, &slot);
 		error = shard_put(&p->shard, k, word, flags, expires, slot);
-		if (error == -ENOMEM)
+		if (error == -ENOMEM) {
 			error = part_reserve_more(p);
-		else if (error == -EOVERFLOW)
+		} else if (error == -EOVERFLOW) {
 			error = table_rebuild_shard(t, k->shard);
-		else
+			slot = NULL;
+			shard_find(&p->shard, k, &slot);
+		} else {
 			return error;
+		}
 		if (error != 0)
 			return error;
 	}

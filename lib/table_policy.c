@@ -166,8 +166,16 @@ table_policy_put(struct table *t, const struct policy_row *row, enum policy_stat
 	}
 	if (add_name(t, row->name, t->next_handle - 1) == NULL)
 		return -ENOMEM;
-	atomic_fetch_add_explicit(&t->root->policies, 1, memory_order_relaxed);
+	count_add(&t->root->policies, 1);
 	return 0;
+}
+
+int64_t
+table_policy_handle(struct table *t, struct span name)
+{
+	const struct policy_name *n = table_find_policy(t, name);
+
+	return n == NULL ? -ENOENT : (int64_t)n->handle;
 }
 
 int
@@ -179,7 +187,7 @@ table_policy_remove(struct table *t, struct span name)
 		return -ENOENT;
 	table_bump_epoch(t);
 	atomic_store_explicit(&t->policies.shard.slots[n->handle], 0, memory_order_release);
-	atomic_fetch_sub_explicit(&t->root->policies, 1, memory_order_relaxed);
+	count_add(&t->root->policies, (uint64_t)-1);
 	tdelete(n, &t->names, compare_names);
 	free(n);
 	return 0;
@@ -223,7 +231,7 @@ table_copy_policies(struct table *to, struct table *from, uint32_t *handles)
 		error = put_block(to, handles[i], b->bytes, b->len);
 		if (error == 0 && add_name(to, p.name, handles[i]) == NULL)
 			error = -ENOMEM;
-		atomic_fetch_add_explicit(&to->root->policies, 1, memory_order_relaxed);
+		count_add(&to->root->policies, 1);
 	}
 	return error;
 }

@@ -32,7 +32,7 @@ table_realm_add(struct table *t, struct span realm, const struct rule *rule)
 
 	key_realm(&k, &t->geometry, realm);
 	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL) {
-		if ((error = table_place_record(t, &k, 0, RECORD_REALM, 0)) != 0)
+		if ((error = table_place_record(t, &k, NULL, 0, RECORD_REALM, 0)) != 0)
 			return error;
 		r = shard_find(&t->shards[k.shard].shard, &k, NULL);
 	}

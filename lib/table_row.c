@@ -39,12 +39,14 @@ put_keyed(struct table *t, const struct key *k, const struct rule *rule, const s
 {
 	uint32_t expires = seconds_word(row->expires_at), word = handle | (row->allow ? 0 : WORD_REFUSE);
 	uint8_t flags = (uint8_t)((expires != 0 ? RECORD_EXPIRES : 0) | (row->public_suffix ? RECORD_PUBLIC_SUFFIX : 0));
+	const struct shard *s = &t->shards[k->shard].shard;
+	_Atomic uint64_t *slot = NULL;
 	struct record *r;
 	int error = table_recount(t);
 
 	if (error != 0)
 		return error;
-	r = shard_find(&t->shards[k->shard].shard, k, NULL);
+	r = shard_find(s, k, &slot);
 	bool is_new = r == NULL || !record_is_row(r);
 	if (r != NULL && r->flags == flags && record_expires(r) == expires) {
 		store_word(t, r, k, word);
@@ -52,15 +54,17 @@ put_keyed(struct table *t, const struct key *k, const struct rule *rule, const s
 	}
 	if (is_new && (error = table_realm_add(t, row->realm, rule)) != 0)
 		return error;
+	if (is_new && r != NULL)	/* a stub: making room for the realm may have moved it */
+		shard_find(s, k, &slot);
 	if (rule->form != RULE_EXACT)
 		table_bump_epoch(t);
-	if ((error = table_place_record(t, k, word_seal(word, flags, expires, k->hash), flags, expires)) != 0) {
+	if ((error = table_place_record(t, k, slot, word_seal(word, flags, expires, k->hash), flags, expires)) != 0) {
 		if (is_new)
 			table_realm_drop(t, row->realm, rule);
 		return error;
 	}
 	if (is_new)
-		atomic_fetch_add_explicit(&t->root->rows, 1, memory_order_relaxed);
+		count_add(&t->root->rows, 1);
 	table_compact_if_worth_it(t, k->shard);
 	return 0;
 }
@@ -95,10 +99,8 @@ put_some(struct table *t, const struct parsed_row *rows, size_t n)
 		key_rule(&keys[i], &t->geometry, rows[i].row.realm, &rows[i].rule);
 		shard_prefetch(&t->shards[keys[i].shard].shard, &keys[i]);
 	}
-	for (size_t i = 0; error == 0 && i < n; i++) {
-		struct policy_name *name = table_find_policy(t, rows[i].row.policy);
-		error = name == NULL ? -ENOENT : put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, name->handle);
-	}
+	for (size_t i = 0; error == 0 && i < n; i++)
+		error = put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, rows[i].handle);
 	return error;
 }
 
@@ -130,7 +132,7 @@ table_remove(struct table *t, struct span realm, struct span origin)
 	shard_remove(&t->shards[k.shard].shard, slot);
 	if (record_is_row(r)) {
 		table_realm_drop(t, realm, &rule);
-		atomic_fetch_sub_explicit(&t->root->rows, 1, memory_order_relaxed);
+		count_add(&t->root->rows, (uint64_t)-1);
 	}
 	table_compact_if_worth_it(t, k.shard);
 	return 0;
@@ -164,7 +166,7 @@ table_hold(struct table *t, struct span realm, struct span origin)
 	}
 	if (rule.form != RULE_EXACT)
 		return 0;
-	error = table_place_record(t, &k, word_seal(word, RECORD_STUB, 0, k.hash), RECORD_STUB, 0);
+	error = table_place_record(t, &k, NULL, word_seal(word, RECORD_STUB, 0, k.hash), RECORD_STUB, 0);
 	return error != 0 ? error : 1;
 }
 

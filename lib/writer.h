@@ -56,18 +56,21 @@ void	 writer_abort(struct writer *w, struct table **t);
 int	 table_put(struct table *t, const struct row *row);
 /*
  * The same for n rows, parsed already: rule is that of row.origin, row.realm is
- * valid. Fetches memory ahead, so that a load does not wait for it row by row.
- * Stops at the first failure.
+ * valid, handle is that of row.policy. Fetches memory ahead, so that a load does
+ * not wait for it row by row. Stops at the first failure.
  */
 struct parsed_row {
 	struct row	 row;
 	struct rule	 rule;
+	uint32_t	 handle;
 };
 int	 table_put_parsed(struct table *t, const struct parsed_row *rows, size_t n);
 /* -ENOENT: it was not there. */
 int	 table_remove(struct table *t, struct span realm, struct span origin);
 /* Insert or replace by name: changes all its origins by one store. */
 int	 table_policy_put(struct table *t, const struct policy_row *p, enum policy_status *why);
+/* What rows have instead of its name, until it is removed; -ENOENT. */
+int64_t	 table_policy_handle(struct table *t, struct span name);
 /* -EBUSY is never said: rows that still name it are refused by readers. -ENOENT. */
 int	 table_policy_remove(struct table *t, struct span name);
 

@@ -18,6 +18,7 @@
 enum {
 	POLICY_IS_REFUSED	= 1 << 0,	/* policy_compile() does not accept it: not in the table */
 	POLICY_NEEDS_SAFE	= 1 << 1,	/* credentials and not insecure */
+	POLICY_HANDLE_SHIFT	= 8,		/* above: its handle in the table that is loaded */
 };
 
 /* A policy taken apart; row's lists point to the arrays. */
@@ -143,33 +144,36 @@ read_row(const struct span *columns, struct row *row)
 	return 0;
 }
 
-/* NULL: the row goes into the table. Otherwise why not. Sets row->public_suffix and *rule. */
+/* NULL: the row goes into the table. Otherwise why not. Sets all but what the database says. */
 static const char *
-parse_row(const struct keyset *policies, struct row *row, struct rule *rule)
+parse_row(const struct keyset *policies, struct parsed_row *p)
 {
+	struct row *row = &p->row;
 	enum origin_status status;
 	const struct key *policy;
 
 	if (!realm_is_valid(row->realm.at, row->realm.len))
 		return "its realm is too long or has control characters";
-	status = rule_parse(rule, row->origin.at, row->origin.len);
+	status = rule_parse(&p->rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return origin_strstatus(status);
 	policy = keyset_get(policies, no_realm, row->policy);
 	if (policy == NULL || policy->value & POLICY_IS_REFUSED)
 		return "its policy is not usable";
-	if (rule->form != RULE_SUFFIX && rule->form != RULE_SUFFIX_ANY_PORT)
-		return NULL;
-	row->public_suffix = suffix_is_public(rule->origin.host);
+	p->handle = (uint32_t)(policy->value >> POLICY_HANDLE_SHIFT);
+	if (p->rule.form == RULE_SUFFIX || p->rule.form == RULE_SUFFIX_ANY_PORT)
+		row->public_suffix = suffix_is_public(p->rule.origin.host);
 	return NULL;
 }
 
 static const char *
 check_row(const struct keyset *policies, struct row *row)
 {
-	struct rule rule;
+	struct parsed_row p = { .row = *row };
+	const char *why = parse_row(policies, &p);
 
-	return parse_row(policies, row, &rule);
+	*row = p.row;
+	return why;
 }
 
 /* In the table, but readers treat it as absent: nobody can sign in from a whole public suffix. */
@@ -236,14 +240,15 @@ policy_flags(const struct policy_row *p, bool is_refused)
 	return (is_refused ? POLICY_IS_REFUSED : 0) | (p->credentials && !p->insecure ? POLICY_NEEDS_SAFE : 0);
 }
 
+/* handle: of a policy that a load put into its table. */
 static int
-remember_policy(struct keyset *policies, const struct policy_row *p, bool is_refused)
+remember_policy(struct keyset *policies, const struct policy_row *p, bool is_refused, int64_t handle)
 {
 	struct key *key = keyset_put(policies, no_realm, p->name);
 
 	if (key == NULL)
 		return -ENOMEM;
-	key->value = policy_flags(p, is_refused);
+	key->value = policy_flags(p, is_refused) | (uint64_t)handle << POLICY_HANDLE_SHIFT;
 	return 0;
 }
 
@@ -318,10 +323,11 @@ sink_load_policy(struct sink *s, const struct span *columns)
 	bool is_refused;
 	int error = check_policy(columns, &l, &is_refused);
 
-	if (error == 0)
-		error = remember_policy(s->next_policies, &l.row, is_refused);
 	if (error == 0 && !is_refused)
 		error = table_policy_put(s->next, &l.row, &status);
+	if (error == 0)
+		error = remember_policy(s->next_policies, &l.row, is_refused,
+		    is_refused ? 0 : table_policy_handle(s->next, l.row.name));
 	return error;
 }
 
@@ -366,7 +372,7 @@ sink_load_row(struct sink *s, const struct span *columns)
 		return error;
 	s->rows++;
 	is_whole = copy_row(&s->batch, &p->row);
-	why = parse_row(s->next_policies, &p->row, &p->rule);
+	why = parse_row(s->next_policies, p);
 	if (why != NULL)
 		return leave_out(s, s->next_left_out, &p->row, why);
 	assert(is_whole);
@@ -492,7 +498,7 @@ sink_delta_policy(struct sink *s, const struct span *columns)
 	if (error != 0 || is_refused) {
 		if (error == 0) {
 			d->refused[d->nrefused++] = columns[0];
-			error = remember_policy(s->policies, &l->row, true);
+			error = remember_policy(s->policies, &l->row, true, 0);
 		}
 		free(l);
 		return error;
@@ -513,7 +519,7 @@ learn_policies(struct sink *s)
 		known = keyset_get(s->policies, no_realm, d->lists[i]->row.name);
 		if (known != NULL && known->value & POLICY_IS_REFUSED)
 			s->wants_load = true;
-		error = remember_policy(s->policies, &d->lists[i]->row, false);
+		error = remember_policy(s->policies, &d->lists[i]->row, false, 0);
 	}
 	return error;
 }
@@ -595,12 +601,11 @@ bool
 sink_delta_stands_alone(const struct sink *s)
 {
 	const struct delta *d = &s->delta;
-	struct rule rule;
-	struct row row;
+	struct parsed_row p;
 
 	for (size_t i = 0; i < d->nchanges; i++) {
-		row = d->changes[i].row;
-		if (d->changes[i].gone || parse_row(s->policies, &row, &rule) != NULL || rule.form != RULE_EXACT)
+		p.row = d->changes[i].row;
+		if (d->changes[i].gone || parse_row(s->policies, &p) != NULL || p.rule.form != RULE_EXACT)
 			return false;
 	}
 	return d->nlists == 0 && d->nrefused == 0;

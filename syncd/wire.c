@@ -56,22 +56,18 @@ take_int2(struct cursor *c)
 	return (int16_t)be16toh(v);
 }
 
-/* A length and as many bytes; -1 is NULL, anything below is nonsense. */
-static struct span
-take_field(struct cursor *c)
+/* A length and as many bytes into *field; -1 is NULL, anything below is nonsense: false. */
+static bool
+take_field(struct cursor *c, struct span *field)
 {
 	int32_t len = take_int4(c);
-	struct span field = { NULL, 0 };
 
-	if (len == -1 || c->is_bad)
-		return field;
-	if (len < 0) {
-		c->is_bad = true;
-		return field;
-	}
-	field.at = take(c, (size_t)len);
-	field.len = field.at != NULL ? (size_t)len : 0;
-	return field;
+	*field = (struct span){ NULL, 0 };
+	if (len < 0)
+		return len == -1;
+	field->at = take(c, (size_t)len);
+	field->len = field->at != NULL ? (size_t)len : 0;
+	return true;
 }
 
 bool
@@ -139,8 +135,7 @@ wire_texts(struct span field, struct span *texts, size_t cap, size_t *count)
 	if ((size_t)n > cap)
 		return -E2BIG;
 	for (size_t i = 0; i < (size_t)n; i++) {
-		texts[i] = take_field(&c);
-		if (c.is_bad)
+		if (!take_field(&c, &texts[i]) || c.is_bad)
 			return -EBADMSG;
 		if (texts[i].at == NULL)
 			return -EINVAL;
@@ -220,13 +215,9 @@ read_row(struct wire_copy *copy, struct cursor *c, wire_row *row, void *arg)
 	}
 	if (n != (int16_t)copy->nfields)
 		return -EBADMSG;
-	for (int16_t i = 0; i < n; i++) {
-		if ((size_t)(try.end - try.at) < 4)
-			return 0;
-		if (take_int4(&(struct cursor){ try.at, try.end, false }) < -1)
+	for (int16_t i = 0; i < n; i++)
+		if (!take_field(&try, &fields[i]))
 			return -EBADMSG;
-		fields[i] = take_field(&try);
-	}
 	if (try.is_bad)
 		return 0;
 	*c = try;
