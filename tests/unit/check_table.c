@@ -628,7 +628,7 @@ static const struct growth {
 
 START_TEST(a_live_table_grows_under_its_readers)
 {
-	const unsigned rows = 200000;
+	const unsigned rows = 400000;
 	const char *dir = new_dir();
 	struct writer *w = open_writer(dir, growths[_i].max_shards);
 	struct reader *r = open_reader(dir), *idle = open_reader(dir), *fresh;
@@ -1468,7 +1468,7 @@ huge_bytes_of_shards(void)
 
 START_TEST(readers_map_a_large_table_in_huge_pages)
 {
-	const unsigned rows = 100000;		/* two shards of some 2.5 MB */
+	const unsigned rows = 100000;		/* a shard of some 4.5 MB */
 	const char *dir = new_dir();
 	struct writer *w = open_writer(dir, 0);
 	struct table *t;
