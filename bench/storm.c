@@ -134,7 +134,6 @@ find_settled(struct reader *r, const struct query *q, struct record_of_times *to
 	struct origin o;
 	struct match m;
 
-	reader_expect(r, query_realm(q), query_origin(q));
 	if (origin_parse(&o, query_origin(q).at, query_origin(q).len) != ORIGIN_OK)
 		abort();
 	reader_find(r, query_realm(q), &o, WORKLOAD_NOW_S, &m);

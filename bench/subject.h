@@ -29,7 +29,7 @@ struct subject {
 	bool		 is_limit;	/* finds nothing in fact */
 };
 
-/* Ours: reader_expect + origin_parse + reader_find + reader_is_current, as answer() does; and the last two alone. */
+/* Ours: origin_parse + reader_find + reader_is_current, as answer() does; and the last two alone. */
 extern const struct subject	 subject_ours, subject_ours_find;
 /*
  * What the layout cannot beat: hash the key, then one or two dependent reads

@@ -57,7 +57,6 @@ find(const struct query *q)
 	struct origin o;
 	uint64_t policy;
 
-	reader_expect(reader, query_realm(q), query_origin(q));
 	if (origin_parse(&o, query_origin(q).at, query_origin(q).len) != ORIGIN_OK)
 		return 0;
 	reader_find(reader, query_realm(q), &o, WORKLOAD_NOW_S, &m);

@@ -46,7 +46,6 @@ answer(struct reader *r, const struct request *q, const struct answer_options *o
 	struct origin o;
 
 	assert(cap >= ANSWER_MAX);
-	reader_expect(r, q->realm, q->origin);
 	status = request_origin(q, &o);
 	for (int i = 0; i < LAYOUT_MAX_TRIES; i++) {
 		reader_find(r, q->realm, status == ORIGIN_OK ? &o : NULL, opt->now_s, &a->match);

@@ -519,21 +519,6 @@ search(struct reader *r, struct span realm, const struct origin *o, int64_t now_
 }
 
 void
-reader_expect(const struct reader *r, struct span realm, struct span origin)
-{
-	size_t skip = origin.len > 8 && memcmp(origin.at, "https://", 8) == 0 ? 8 : 7;
-	const struct origin o = { .scheme = { origin.at, skip - 3 } };
-	struct key k;
-
-	if (r->root == NULL || realm.len > REALM_MAX || origin.len <= skip || origin.len > ORIGIN_MAX ||
-	    memcmp(origin.at, "http", 4) != 0)
-		return;
-	key_part(&k, &r->geometry, realm, &o, 0, origin.at + skip, origin.len - skip);
-	if (r->shards[k.shard].generation != 0)
-		shard_prefetch(&r->shards[k.shard].shard, &k);
-}
-
-void
 reader_find(struct reader *r, struct span realm, const struct origin *o, int64_t now_s, struct match *m)
 {
 	int error = 0;

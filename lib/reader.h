@@ -38,12 +38,6 @@ int	 reader_refresh(struct reader *r);
 const char *reader_strerror(const struct reader *r);
 
 /*
- * Soon reader_find() will be asked about this origin, whatever bytes it is: memory is told to bring what an
- * exact row needs, which takes as long as parsing does. Decides nothing.
- */
-void	 reader_expect(const struct reader *r, struct span realm, struct span origin);
-
-/*
  * The row that answers (realm, origin) at now_s (seconds since 1970), most
  * specific first. o == NULL: only the rule * may match (no origin, null, or a
  * malformed one). m->policy points into r and the map: it lives until the next

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""lookup -- one look-up in process, as answer() does it: reader_expect + origin_parse + reader_find + reader_is_current.
+"""lookup -- one look-up in process, as answer() does it: origin_parse + reader_find + reader_is_current.
 
 Limits: hash the key, then two dependent reads at random over as many bytes as
 the layout needs, a word and a record (a hit), or one (a miss), in the kind of memory that the table

@@ -222,8 +222,6 @@ find_at(struct reader *r, const char *realm, const char *origin, int64_t now_s, 
 
 	if (origin != NULL && origin_parse(&o, origin, strlen(origin)) != ORIGIN_OK)
 		die("\"%s\" is not an origin", origin);
-	if (origin != NULL)
-		reader_expect(r, span(realm), span(origin));
 	for (int i = 0; i < LAYOUT_MAX_TRIES; i++) {
 		reader_find(r, span(realm), origin != NULL ? &o : NULL, now_s, &f->match);
 		match_row_text(&f->match, origin != NULL ? &o : NULL, f->row, sizeof(f->row));
