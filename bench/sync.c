@@ -7,6 +7,7 @@
  *	fill		the workload into cors.origins
  *	plain		the same into bench_plain, which has no triggers
  *	load		start the command behind -- and wait until its table is ready
+ *	reserve		as much memory as a table of --bytes takes, and nothing else
  *	latency		single commits, ours and the bare client's taking turns
  *	burst		commits of several clients at once, with our triggers and without
  *	policy		one UPDATE that all origins depend on
@@ -15,6 +16,7 @@
  * few cores away from what is measured.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -31,6 +33,7 @@
 #include <unistd.h>
 
 #include "reader.h"
+#include "segment.h"
 #include "workload.h"
 
 #define MOST_COMMITS	100000
@@ -50,6 +53,7 @@ static struct {
 	struct workload	 load;
 	const char	*dir, *database, *bare;
 	unsigned	 rounds, commits, clients;
+	uint64_t	 bytes;
 } options = { .load = { .origins = 100000, .patterns = 100, .realms = 10, .policies = 10 },
 	.rounds = 3, .commits = 100, .clients = 8 };
 
@@ -252,6 +256,24 @@ load(char **argv)
 	    (unsigned long long)info.rows, seconds, (double)micros(usage.ru_utime) / 1e6, (double)micros(usage.ru_stime) / 1e6,
 	    (long long)status.snapshot_ms, (unsigned long long)info.bytes);
 	reader_close(&r);
+}
+
+/* What a load cannot do without: a hypervisor may give a machine its memory at the first touch only. */
+static void
+reserve(void)
+{
+	int dirfd = open(options.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
+	int64_t begin = wall_ns();
+	struct mapping m;
+
+	if (dirfd < 0)
+		die(options.dir, errno);
+	if ((error = segment_create(&m, dirfd, "memory", options.bytes, options.bytes, (gid_t)-1)) != 0)
+		die(options.dir, error);
+	printf("{\"reserve\":%llu,\"seconds\":%.4f}\n", (unsigned long long)options.bytes, (double)(wall_ns() - begin) / 1e9);
+	segment_remove(dirfd, "memory");
+	segment_unmap(&m);
+	close(dirfd);
 }
 
 /* ---- latency ---- */
@@ -539,8 +561,8 @@ policy(void)
 static _Noreturn void
 usage(void)
 {
-	fputs("usage: sync fill|plain|load|latency|burst|policy [--dir=TABLE] [--database=CONNINFO] [--bare=CONNINFO] [--origins=N]\n"
-	    "    [--policies=N] [--rounds=N] [--commits=N] [--clients=N] [-- COMMAND...]\n", stderr);
+	fputs("usage: sync fill|plain|load|reserve|latency|burst|policy [--dir=TABLE] [--database=CONNINFO] [--bare=CONNINFO] [--origins=N]\n"
+	    "    [--policies=N] [--rounds=N] [--commits=N] [--clients=N] [--bytes=N] [-- COMMAND...]\n", stderr);
 	exit(64);
 }
 
@@ -550,7 +572,7 @@ parse_options(int argc, char **argv)
 	static const struct option names[] = {
 		{ "dir", 1, NULL, 'd' }, { "database", 1, NULL, 'D' }, { "bare", 1, NULL, 'b' }, { "origins", 1, NULL, 'n' },
 		{ "policies", 1, NULL, 'P' }, { "rounds", 1, NULL, 'R' }, { "commits", 1, NULL, 'c' },
-		{ "clients", 1, NULL, 'C' }, { 0 },
+		{ "clients", 1, NULL, 'C' }, { "bytes", 1, NULL, 'B' }, { 0 },
 	};
 
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
@@ -563,6 +585,7 @@ parse_options(int argc, char **argv)
 		case 'R': options.rounds = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'c': options.commits = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'C': options.clients = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'B': options.bytes = strtoull(optarg, NULL, 10); break;
 		default: usage();
 		}
 	if (options.commits == 0 || options.commits > MOST_COMMITS || options.clients == 0 || options.clients > 64 ||
@@ -588,6 +611,8 @@ main(int argc, char **argv)
 		fill_plain();
 	else if (strcmp(what, "load") == 0 && options.dir != NULL && argv[1 + optind] != NULL)
 		load(argv + 1 + optind);
+	else if (strcmp(what, "reserve") == 0 && options.dir != NULL && options.bytes > 0)
+		reserve();
 	else if (strcmp(what, "latency") == 0 && options.dir != NULL && options.database != NULL && options.bare != NULL)
 		latency();
 	else if (strcmp(what, "burst") == 0 && options.dir != NULL && options.database != NULL && options.commits >= options.clients)
