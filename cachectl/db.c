@@ -89,10 +89,12 @@ is_conninfo(const char *conninfo)
 	return is_one;
 }
 
+/* The locks come before the snapshot: to one that is older than a TRUNCATE the table is empty, and never was. */
 static int
 begin(struct db *db)
 {
-	return execute(db, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+	return execute(db, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+	    " LOCK TABLE cors.policies, cors.origins IN ACCESS SHARE MODE");
 }
 
 static int

@@ -101,6 +101,18 @@ class Beside(unittest.TestCase):
 			self.assertEqual(self.json("verify")["differences"], [])
 			self.db.reply()
 
+	def test_verify_of_a_table_that_is_filled_anew(self):
+		self.db.ok("BEGIN; TRUNCATE cors.origins")
+		self.db.ok("INSERT INTO cors.origins (origin, policy) VALUES ('https://a.example', 'default'), ('https://b.example', 'default')")
+		verify = subprocess.Popen([BUILD / "cachectl/cachectl", "-c", self.conf, "verify", "--json"], stdin=subprocess.DEVNULL,
+		    stdout=subprocess.PIPE, text=True)
+		self.addCleanup(verify.stdout.close)
+		self.addCleanup(verify.kill)
+		eventually("verify waits, and syncd", lambda: sessions("postgres").one("SELECT count(*) FROM pg_stat_activity"
+		    " WHERE wait_event_type = 'Lock'") == "2")
+		self.db.ok("COMMIT")
+		self.assertEqual(json.loads(verify.communicate(timeout=DEADLINE_S)[0])["rows"], 2, "never was it empty")
+
 	def test_verify_of_each_difference(self):
 		for sql, kind, key in (
 		    ("INSERT INTO cors.origins (origin) VALUES ('https://new.example')", "missing", "https://new.example"),
