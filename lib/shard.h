@@ -159,14 +159,14 @@ shard_find(const struct shard *s, const struct key *k, _Atomic uint64_t **slot)
 	return NULL;
 }
 
+/* ---- the writing half; s is mapped read-write and no other process writes it ---- */
+
 /* Says that shard_find() and shard_put() of that key come soon. */
 static inline void
 shard_prefetch(const struct shard *s, const struct key *k)
 {
 	__builtin_prefetch((const void *)(s->slots + shard_scale(k->hash, s->groups) * 8), 1);
 }
-
-/* ---- the writing half; s is mapped read-write and no other process writes it ---- */
 
 /* One writer needs no locked instruction, which would wait until all that was stored before it is in the cache. */
 static inline void

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 
 #define ROWS_PER_SHARD		131072	/* at most, when a table is built */
-#define CROWDED_ROWS_PER_SHARD	262144	/* then it is built anew with more shards */
+#define CROWDED_ROWS_PER_SHARD	163840	/* then it is built anew with more shards */
 #define SHORT_RECORD		32	/* bytes of a usual record: memory for them is there at once */
 #define WORTH_HANDLES		65536	/* of policies: then the dead ones are worth a table anew */
 

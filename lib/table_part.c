@@ -62,18 +62,22 @@ int
 part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsigned number, uint64_t generation,
     uint64_t groups, uint64_t arena_len, uint64_t reserve)
 {
-	uint64_t arena = round_up(LAYOUT_PAGE + groups * 64, LAYOUT_PAGE);
+	uint64_t arena = round_up(LAYOUT_PAGE + groups * 64, LAYOUT_PAGE), room;
 	char name[SEGMENT_NAME];
 	int error;
 
 	reserve = round_up(reserve + ARENA_STEP, ARENA_STEP);
 	arena_len = round_up(arena_len > reserve ? arena_len : reserve, ARENA_STEP);
-	reserve = whole_pages(arena, reserve, arena_len);
+	room = whole_pages(arena, reserve, arena_len);
 	if (kind == SEGMENT_SHARD)
 		segment_name_shard(name, t->id, number, generation);
 	else
 		segment_name_policies(name, t->id, generation);
-	error = segment_create(&p->map, t->place->dirfd, name, arena + arena_len, arena + reserve, t->place->group);
+	error = segment_create(&p->map, t->place->dirfd, name, arena + arena_len, arena + room, t->place->group);
+	if (error == -ENOSPC && room > reserve) {	/* the rest of a huge page is no need */
+		room = reserve;
+		error = segment_create(&p->map, t->place->dirfd, name, arena + arena_len, arena + room, t->place->group);
+	}
 	if (error != 0)
 		return error;
 	struct segment_head *h = p->map.base;
@@ -87,7 +91,7 @@ part_create(struct table *t, struct table_part *p, enum segment_kind kind, unsig
 	h->size = p->map.len;
 	h->shard = number;
 	atomic_store_explicit(&h->tail, ARENA_START, memory_order_relaxed);
-	atomic_store_explicit(&h->reserved, reserve, memory_order_relaxed);
+	atomic_store_explicit(&h->reserved, room, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	h->magic = SEGMENT_MAGIC;
 	p->generation = generation;

@@ -144,7 +144,7 @@ make_table(void)
 	snprintf(dir, sizeof(dir), "%s/table", base);
 	remove_directory(dir);
 	w = open_writer(dir, 2);
-	ck_assert_int_eq(writer_begin(w, 66000, &t), 0);	/* two shards */
+	ck_assert_int_eq(writer_begin(w, 132000, &t), 0);	/* two shards */
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
 		ck_assert_int_eq(put_policy(t, policies[i].name, policies[i].method, policies[i].credentials), 0);
 	for (size_t i = 0; i < NROWS; i++) {
@@ -614,7 +614,7 @@ main(void)
 
 	random_state = seed = random_seed();
 	/* whatever a damaged number asks for, the machine lives */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 8 << 20, 8 << 20 }) != 0)
+	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 16 << 20, 16 << 20 }) != 0)
 		die("setrlimit: %s", strerror(errno));
 	tcase_add_test(tc, the_undamaged_table_answers);
 	tcase_add_test(tc, every_byte_of_records_and_policies_may_flip);

@@ -474,7 +474,7 @@ do_commit(void)
 {
 	struct table *t;
 
-	require(writer_begin(writer, any(3) * 50000, &t), "begin");
+	require(writer_begin(writer, any(3) * 150000, &t), "begin");
 	if (any(2))
 		memset(&next, 0, sizeof(next));
 	else
