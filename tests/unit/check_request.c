@@ -19,7 +19,7 @@ START_TEST(every_parameter_finds_its_place)
 		"FCGI_ROLE=RESPONDER", "REQUEST_METHOD=OPTIONS", "HTTP_ORIGIN=https://a.example",
 		"HTTP_ACCESS_CONTROL_REQUEST_METHOD=PUT", "HTTP_ACCESS_CONTROL_REQUEST_HEADERS=x-a,x-b",
 		"CORS_REALM=shop", "CORS_ENFORCE=1", "CORS_DEBUG=1", "CORS_PAGE=ready", "HTTP_HOST=h:81",
-		"REQUEST_SCHEME=https", "HTTPS=on", NULL
+		"REQUEST_SCHEME=https", "HTTPS=on", "QUERY_STRING=origin=a", NULL
 	};
 	struct facts f;
 
@@ -33,6 +33,7 @@ START_TEST(every_parameter_finds_its_place)
 	ck_span(f.host, "h:81");
 	ck_span(f.scheme, "https");
 	ck_span(f.https, "on");
+	ck_span(f.query, "origin=a");
 	ck_assert(f.enforce && f.debug);
 	ck_assert_uint_eq(f.cors.nmethod, 1);
 	ck_assert_uint_eq(f.cors.nrealm, 1);
@@ -52,6 +53,7 @@ START_TEST(empty_is_absent)
 	ck_span(f.cors.origin, "https://a.example");
 	ck_assert_uint_eq(f.cors.nrealm, 0);
 	ck_assert_uint_eq(f.cors.realm.len, 0);
+	ck_assert_ptr_nonnull(f.cors.realm.at);		/* it is hashed and compared, all the same */
 	ck_assert_uint_eq(f.cors.nmethod, 0);
 	ck_assert_uint_eq(f.cors.nacrh, 0);
 }
@@ -78,13 +80,30 @@ START_TEST(repetitions_are_counted_and_bounded)
 }
 END_TEST
 
+START_TEST(a_switch_is_on_where_it_is_1_anywhere)
+{
+	static const char *const on[] = { "CORS_ENFORCE=1", "CORS_ENFORCE=0", "CORS_DEBUG=1", "CORS_DEBUG=0", NULL };
+	static const char *const off[] = { "CORS_ENFORCE=0", "CORS_ENFORCE=11", "CORS_DEBUG=0", "CORS_DEBUG=on", NULL };
+	struct facts f;
+
+	facts_read(&f, (char *const *)on);
+	ck_assert(f.enforce && f.debug);
+	facts_read(&f, (char *const *)off);
+	ck_assert(!f.enforce && !f.debug);
+}
+END_TEST
+
 static const struct {
 	const char	*env[5];
 	bool		 own;
 } owns[] = {
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, true },
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=A.Example:443", "REQUEST_SCHEME=https" }, true },
+	{ { "HTTP_ORIGIN=https://z.example", "HTTP_HOST=Z.example", "REQUEST_SCHEME=https" }, true },
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "HTTPS=on" }, true },
+	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "HTTPS=1" }, true },
+	{ { "HTTP_ORIGIN=http://a.example", "HTTP_HOST=a.example", "HTTPS=off" }, true },
+	{ { "HTTP_ORIGIN=http://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=http", "HTTPS=on" }, true },
 	{ { "HTTP_ORIGIN=http://a.example", "HTTP_HOST=a.example:80" }, true },
 	{ { "HTTP_ORIGIN=http://a.example:8080", "HTTP_HOST=a.example:8080", "REQUEST_SCHEME=http" }, true },
 	{ { "HTTP_ORIGIN=http://[::1]:8080", "HTTP_HOST=[::1]:8080", "REQUEST_SCHEME=http" }, true },
@@ -93,17 +112,25 @@ static const struct {
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example:80", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.example:8443", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.example.evil", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
+	{ { "HTTP_ORIGIN=https://b.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
+	{ { "HTTP_ORIGIN=ionic://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
+	{ { "HTTP_ORIGIN=https.//a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.exampl", "HTTP_HOST=a.example", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://", "HTTP_HOST=:443", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=null", "HTTP_HOST=null", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.example", "REQUEST_SCHEME=https" }, false },
+	{ { "HTTP_ORIGIN=https://", "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=ftp://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=ftp" }, false },
+	{ { "HTTP_ORIGIN=http://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=ftp" }, false },
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_ORIGIN=https://b.example", "HTTP_HOST=a.example",
 	    "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "HTTP_HOST=b.example",
 	    "REQUEST_SCHEME=https" }, false },
 	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=https",
 	    "REQUEST_SCHEME=http" }, false },
+	{ { "HTTP_ORIGIN=http://a.example", "HTTP_HOST=a.example", "REQUEST_SCHEME=http",
+	    "REQUEST_SCHEME=https" }, false },
+	{ { "HTTP_ORIGIN=https://a.example", "HTTP_HOST=a.example", "HTTPS=on", "HTTPS=off" }, false },
 };
 
 START_TEST(the_servers_own_origin_is_known)
@@ -125,6 +152,7 @@ main(void)
 	tcase_add_test(tc, every_parameter_finds_its_place);
 	tcase_add_test(tc, empty_is_absent);
 	tcase_add_test(tc, repetitions_are_counted_and_bounded);
+	tcase_add_test(tc, a_switch_is_on_where_it_is_1_anywhere);
 	tcase_add_loop_test(tc, the_servers_own_origin_is_known, 0, sizeof owns / sizeof owns[0]);
 	suite_add_tcase(suite, tc);
 	return run(suite);
