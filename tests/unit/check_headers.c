@@ -127,7 +127,10 @@ static const struct {
 	const char	*want;
 } debug[] = {
 	{ ACTUAL, { MATCH_ROW, .policy = &plain }, "Corscache-Decision: allow\r\n" },
+	{ ASKS("PUT", "x-a"), { MATCH_ROW, .policy = &plain }, "Corscache-Decision: allow\r\n" },
 	{ NON_CORS, { MATCH_NONE }, "Corscache-Decision: none; reason=not-cors\r\n" },
+	{ NON_CORS, { MATCH_ROW, .form = RULE_ANY, .realm_only_any = true, .policy = &plain },
+	    "Corscache-Decision: none; reason=not-cors\r\n" },
 	{ ACTUAL, { MATCH_NONE }, "Corscache-Decision: refuse; reason=realm-unknown\r\n" },
 	{ ASKS("PATCH", ""), { MATCH_ROW, .policy = &plain },
 	    "Corscache-Decision: refuse; reason=method; name=PATCH\r\n"
@@ -173,12 +176,26 @@ START_TEST(bad_bytes_of_a_list_are_left_out)
 	decide_it(&q, &m, &preflight);
 	decide_it(&actual, &m, &d);
 	ck_assert(preflight.allow && d.allow);
-	methods[5] = headers[3] = expose[2] = bytes[_i];
+	methods[5] = headers[0] = expose[2] = bytes[_i];		/* the first, the last, and one between */
 	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &q, &preflight)] = '\0';
 	ck_assert_str_eq(buf,
 	    "Access-Control-Allow-Origin: https://a.com\r\nAccess-Control-Max-Age: 1\r\n" VARY_THREE);
 	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &actual, &d)] = '\0';
 	ck_assert_str_eq(buf, "Access-Control-Allow-Origin: https://a.com\r\nVary: Origin\r\n");
+}
+END_TEST
+
+/* decide() never asks for both; browsers refuse such a response. */
+START_TEST(credentials_never_stand_beside_a_star)
+{
+	struct request q = ACTUAL;
+	struct decision d = { .class = REQUEST_ACTUAL, .allow = true, .echo = ECHO_ANY, .vary = VARY_ORIGIN,
+		.policy = &credentialed };
+	char buf[HEADERS_MAX + 1];
+
+	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &q, &d)] = '\0';
+	ck_assert_str_eq(buf,
+	    "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: x-c\r\nVary: Origin\r\n");
 }
 END_TEST
 
@@ -226,6 +243,7 @@ main(void)
 	LOOP(tc, writes_these_lines_in_this_order, cases);
 	LOOP(tc, debug_says_why_and_what_would_be_allowed, debug);
 	tcase_add_loop_test(tc, bad_bytes_of_a_list_are_left_out, 0, 8);
+	tcase_add_test(tc, credentials_never_stand_beside_a_star);
 	tcase_add_test(tc, the_longest_response_fits);
 	suite_add_tcase(suite, tc);
 	return run(suite);
