@@ -14,6 +14,7 @@
 
 #include "run.h"
 #include "segment.h"
+#include "shard.h"
 #include "tables.h"
 
 static char base[PATH_MAX];	/* removed by main(), whatever happened */
@@ -261,6 +262,9 @@ static const struct near_miss {
 	{ "", "http://127.0.0.1:*", "http://127.0.0.2:3000", false },
 	{ "", "https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443", true },
 	{ "", "https://*.1.example", "https://[2001:db8::1]", false },
+	{ "", "app://*.0.1", "app://127.0.0.1", false },
+	{ "", "app://*.0.1:*", "app://127.0.0.1:3000", false },
+	{ "", "app://*.0.1", "app://x.0.1", true },
 	{ "", "chrome-extension://abcdefghij", "chrome-extension://abcdefghij", true },
 	{ "", "chrome-extension://abcdefghij", "moz-extension://abcdefghij", false },
 	{ "", "chrome-extension://abcdefghij", "https://abcdefghij", false },
@@ -380,6 +384,56 @@ START_TEST(a_row_expires_at_its_second)
 }
 END_TEST
 
+/* More than one exact row changes: who looked before must look again. */
+START_TEST(a_look_knows_when_it_is_old)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t = publish_empty(w, 0);
+	struct reader *r = open_reader(dir);
+
+	for (int i = 0; i < 4; i++) {
+		assert_ok(put(t, "", i % 2 == 0 ? "https://a.example" : "https://b.example", "default"));
+		find(r, "", "https://a.example");
+		ck_assert(reader_is_current(r));
+		assert_ok(put(t, "", "https://c.example", "default"));
+		ck_assert(reader_is_current(r));
+		assert_ok(i == 0 ? put(t, "", "https://*.example", "default") :
+		    i == 1 ? put_policy(t, "default", "PUT", false) :
+		    i == 2 ? table_remove(t, span(""), span("https://*.example")) : writer_hold_all(w));
+		ck_assert(!reader_is_current(r));
+	}
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
+/* Part by part: what does not fit is left out, and nothing is written behind the end. */
+START_TEST(the_text_of_a_row_stays_in_its_buffer)
+{
+	static const char rule[] = "https://*.a.example:*", origin[] = "https://b.a.example:81";
+	char buf[sizeof(rule) + 1];
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r = open_reader(dir);
+	struct origin o;
+	struct match m;
+
+	assert_ok(put(publish_empty(w, 0), "", rule, "default"));
+	ck_assert_int_eq(origin_parse(&o, origin, strlen(origin)), ORIGIN_OK);
+	reader_find(r, span(""), &o, NOW, &m);
+	for (size_t cap = 1; cap <= sizeof(rule); cap++) {
+		memset(buf, 0x5a, sizeof(buf));
+		ck_assert_uint_lt(match_row_text(&m, &o, buf, cap), cap);
+		ck_assert_uint_lt(strlen(buf), cap);
+		ck_assert_int_eq(buf[cap], 0x5a);
+	}
+	ck_assert_str_eq(buf, rule);
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
 START_TEST(what_is_unsafe_counts_as_absent)
 {
 	const char *dir = new_dir();
@@ -489,7 +543,7 @@ START_TEST(policies_grow_past_their_first_file)
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
 	char name[32], origin[64];
-	unsigned count = 0;
+	unsigned count;
 
 	for (int i = 0; i < MANY_POLICIES; i++) {
 		snprintf(name, sizeof(name), "p%d", i);
@@ -498,6 +552,11 @@ START_TEST(policies_grow_past_their_first_file)
 		assert_ok(put(t, "", origin, name));
 		if (i % 500 == 0)
 			assert_ok(writer_tick(w));
+		if (i < 1000) {		/* the last of a full file is told as well */
+			count = 0;
+			assert_ok(reader_each_policy(r, count_policy, &count));
+			ck_assert_uint_eq(count, (unsigned)i + 2);
+		}
 		snprintf(origin, sizeof(origin), "https://h%d.example", i / 2);
 		snprintf(name, sizeof(name), "p%d", i / 2);
 		ck_assert_str_eq(find(r, "", origin).policy, name);
@@ -507,6 +566,7 @@ START_TEST(policies_grow_past_their_first_file)
 		snprintf(name, sizeof(name), "p%d", i);
 		ck_assert_str_eq(find(r, "", origin).policy, name);
 	}
+	count = 0;
 	assert_ok(reader_each_policy(r, count_policy, &count));
 	ck_assert_uint_eq(count, MANY_POLICIES + 1);
 	reader_close(&r);
@@ -553,6 +613,8 @@ START_TEST(a_hold_refuses_until_the_row_is_put_or_removed)
 	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
+	char buf[REALM_MAX + RULE_MAX + POLICY_MAX_NAME + 3];
+	struct rule rule;
 	struct row got;
 
 	assert_ok(put(t, "", "https://a.example", "default"));
@@ -578,6 +640,9 @@ START_TEST(a_hold_refuses_until_the_row_is_put_or_removed)
 	ck_assert(is_held(r, "", "https://b.wide.example"));
 	ck_assert(!is_held(r, "", "https://c.wide.example"));
 	assert_ok(table_get(t, span(""), span("https://b.wide.example"), &got));
+	ck_assert(got.held && got.policy.len == 0);
+	ck_assert_int_eq(rule_parse(&rule, "https://b.wide.example", strlen("https://b.wide.example")), ORIGIN_OK);
+	assert_ok(reader_get(r, span(""), &rule, buf, &got));
 	ck_assert(got.held && got.policy.len == 0);
 	assert_ok(table_remove(t, span(""), span("https://b.wide.example")));
 	assert_row(r, "", "https://b.wide.example", "https://*.wide.example");
@@ -846,6 +911,15 @@ START_TEST(superseded_files_vanish_with_their_last_reader)
 	ck_assert_uint_eq(count_removed_maps(dir), 1);
 	assert_ok(reader_refresh(r));
 	ck_assert_uint_eq(count_removed_maps(dir), 0);
+	assert_row(r, "", "https://first.example", "https://first.example");
+	for (unsigned i = 0; i < MANY_POLICIES; i++) {
+		snprintf(origin, sizeof(origin), "p%u", i);
+		assert_ok(put_policy(t, origin, "PUT", false));
+	}
+	ck_assert_uint_eq(count_files(dir), 5);
+	ck_assert_uint_eq(count_removed_maps(dir), 1);		/* that of the policies */
+	assert_ok(reader_refresh(r));
+	ck_assert_uint_eq(count_removed_maps(dir), 0);
 	writer_close(&w);
 	/* what a killed writer may leave behind */
 	snprintf(leftover, sizeof(leftover), "%s/" LAYOUT_DIR "/t1.s0.999999", dir);
@@ -856,6 +930,30 @@ START_TEST(superseded_files_vanish_with_their_last_reader)
 		numbered(origin, sizeof(origin), i);
 		assert_row(r, "", origin, origin);
 	}
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
+/* A shard that the next table does not have is never mapped anew. */
+START_TEST(a_smaller_table_lets_all_shards_of_a_larger_one_go)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r = open_reader(dir);
+	char origin[64];
+
+	publish_empty(w, 1000000);
+	for (unsigned i = 0; i < 200; i++) {
+		numbered(origin, sizeof(origin), i);
+		assert_row(r, "", origin, "");
+	}
+	publish_empty(w, 0);
+	ck_assert_uint_gt(count_removed_maps(dir), 4);
+	assert_row(r, "", "https://a.example", "");
+	for (int i = 0; i < LAYOUT_MAX_SHARDS && count_removed_maps(dir) > 0; i++)
+		assert_ok(reader_refresh(r));
+	ck_assert_uint_eq(count_removed_maps(dir), 0);
 	reader_close(&r);
 	writer_close(&w);
 }
@@ -1004,6 +1102,126 @@ START_TEST(a_foreign_table_is_refused_with_words)
 	ck_assert_ptr_nonnull(strstr(reader_strerror(r), "another build"));
 	ck_assert_int_eq(find(r, "", "https://a.example").match.state, MATCH_NOT_READY);
 	reader_close(&r);
+}
+END_TEST
+
+START_TEST(a_foreign_root_is_refused_with_words)
+{
+	const size_t where[] = { offsetof(struct root, magic), offsetof(struct root, layout), offsetof(struct root, instance),
+	    offsetof(struct root, table) };
+	const uint32_t shards[] = { 0, 3, 2 * LAYOUT_MAX_SHARDS };
+	char page[LAYOUT_PAGE];
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r;
+
+	assert_ok(put(publish_empty(w, 0), "", "https://a.example", "default"));
+	writer_close(&w);
+	copy_file(dir, "t1", page);
+	if (_i < 4) {
+		page[where[_i]] ^= 1;
+		overwrite(dir, "t1", (off_t)where[_i], &page[where[_i]], 1);
+	} else
+		overwrite(dir, "t1", offsetof(struct root, shards), &shards[_i - 4], sizeof(shards[0]));
+	r = open_reader(dir);
+	ck_assert_int_eq(reader_refresh(r), -EPROTO);
+	ck_assert_ptr_nonnull(strstr(reader_strerror(r), "root is damaged or foreign"));
+	ck_assert_int_eq(find(r, "", "https://a.example").match.state, MATCH_ERROR);
+	reader_close(&r);
+}
+END_TEST
+
+/* XORs into the word of the record in the first shard whose key begins so. */
+static void
+change_word(const char *dir, const char *part, uint32_t bits)
+{
+	char path[PATH_MAX], *bytes, *at;
+	struct stat st;
+	int fd;
+
+	path_of(path, dir, "t1.s0.1");
+	ck_assert_int_ge(fd = open(path, O_RDWR), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(bytes, MAP_FAILED);
+	ck_assert_ptr_nonnull(at = memmem(bytes, (size_t)st.st_size, part, strlen(part)));
+	atomic_fetch_xor(&((struct record *)(void *)(at - sizeof(struct record)))->word, bits);
+	munmap(bytes, (size_t)st.st_size);
+	close(fd);
+}
+
+static const struct near_miss narrow[] = {
+	{ "", "https://a.example", "https://a.example", true },
+	{ "", "https://a.example:*", "https://a.example:1", true },
+	{ "", "https://*.a.example", "https://b.a.example", true },
+	{ "", "https://*.a.example:*", "https://b.a.example:1", true },
+};
+
+/* What cannot be read may have refused. */
+START_TEST(no_wider_row_answers_for_a_damaged_one)
+{
+	const struct near_miss *c = &narrow[_i];
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t = publish_empty(w, 0);
+	struct reader *r = open_reader(dir);
+	struct row row = row_of(c->realm, c->rule, "default");
+
+	row.allow = false;
+	assert_ok(table_put(t, &row));
+	assert_ok(put(t, c->realm, "*", "default"));
+	ck_assert(find(r, c->realm, c->origin).match.refuses);
+	change_word(dir, "a.example", 1u << WORD_CHECK_SHIFT);
+	ck_assert_int_eq(find(r, c->realm, c->origin).match.state, MATCH_ERROR);
+	assert_row(r, c->realm, "https://b.example", "*");
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
+
+/* The slot of one handle gets the policy of another. */
+static void
+copy_slot(const char *dir, unsigned to, unsigned from)
+{
+	char path[PATH_MAX], file[SEGMENT_NAME], page[LAYOUT_PAGE];
+	uint64_t generation, slot;
+	int fd;
+
+	copy_file(dir, "t1", page);
+	memcpy(&generation, page + offsetof(struct root, policies_generation), sizeof(generation));
+	segment_name_policies(file, 1, generation);
+	path_of(path, dir, file);
+	ck_assert_int_ge(fd = open(path, O_RDONLY), 0);
+	ck_assert_int_eq(pread(fd, &slot, sizeof(slot), LAYOUT_PAGE + from * (off_t)sizeof(slot)), sizeof(slot));
+	close(fd);
+	overwrite(dir, file, LAYOUT_PAGE + to * (off_t)sizeof(slot), &slot, sizeof(slot));
+}
+
+/* A word that is in order but for the policy that it names, and a policy that is in order but for its place. */
+START_TEST(a_policy_that_is_not_there_is_an_error)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t = publish_empty(w, 0);
+	struct reader *r = open_reader(dir);
+	char name[32];
+
+	for (int i = 1; i <= 256; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		assert_ok(put_policy(t, name, "PUT", false));
+	}
+	assert_ok(put(t, "", "https://a.example", "default"));
+	assert_ok(put(t, "", "https://b.example", "p256"));
+	ck_assert_str_eq(find(r, "", "https://b.example").policy, "p256");
+	ck_assert_str_eq(find(r, "", "https://a.example").policy, "default");
+	change_word(dir, "a.example", word_seal(WORD_HANDLE, 0, 0, 0));
+	ck_assert_int_eq(find(r, "", "https://a.example").match.state, MATCH_ERROR);
+	change_word(dir, "a.example", word_seal(WORD_HANDLE, 0, 0, 0));
+	ck_assert_str_eq(find(r, "", "https://a.example").policy, "default");
+	copy_slot(dir, 256, 0);
+	ck_assert_int_eq(find(r, "", "https://b.example").match.state, MATCH_ERROR);
+	reader_close(&r);
+	writer_close(&w);
 }
 END_TEST
 
@@ -1335,7 +1553,7 @@ START_TEST(all_walks_tell_the_same_rows)
 
 	assert_ok(put_policy(t, "other", "PUT", true));
 	for (unsigned i = 0; i < 1000; i++) {
-		struct row row = row_of(i % 3 ? "" : "realm", origin, i % 5 ? "default" : "other");
+		struct row row = row_of(i % 3 == 0 ? "realm" : i % 3 == 1 ? "other" : "", origin, i % 5 ? "default" : "other");
 		unsigned form = i % 7;
 		snprintf(origin, sizeof(origin), form == 0 ? "https://*.h%u.example" : form == 1 ? "http://h%u.example:*" :
 		    form == 2 ? "app://*.h%u.example:*" : form == 3 ? "app://h%u.example:77" : "https://h%u.example", i);
@@ -1355,6 +1573,7 @@ START_TEST(all_walks_tell_the_same_rows)
 		list_row(&row, &one);
 		assert_ok(reader_get(r, row.realm, &rule, buf, &got));
 		list_row(&got, &one);
+		ck_assert(got.realm.at >= buf && got.realm.at + got.realm.len <= buf + sizeof(buf));	/* it outlives the map */
 		ck_assert_str_eq(one.lines[0], one.lines[1]);
 		free(one.lines);
 	}
@@ -1406,6 +1625,29 @@ list_slowly(const struct row *row, void *arg)
 	s->list.n++;
 	return 0;
 }
+
+static int
+replace_table(const struct row *row, void *arg)
+{
+	(void)row;
+	assert_ok(put(publish_empty(arg, 0), "", "https://new.example", "default"));
+	return 0;
+}
+
+START_TEST(a_listing_of_two_tables_is_none)
+{
+	const char *dir = new_dir();
+	struct writer *w = open_writer(dir, 0);
+	struct table *t = publish_empty(w, 0);
+	struct reader *r = open_reader(dir);
+
+	assert_ok(put(t, "", "https://a.example", "default"));
+	assert_ok(put(t, "", "https://b.example", "default"));
+	ck_assert_int_eq(reader_each(r, NULL, replace_table, w), -ESTALE);
+	reader_close(&r);
+	writer_close(&w);
+}
+END_TEST
 
 START_TEST(a_slow_listing_is_whole)
 {
@@ -1462,6 +1704,11 @@ START_TEST(words_and_numbers_reach_the_reader)
 	reader_info(r, &ti);
 	ck_assert_str_eq(ti.problem, "");
 	ck_assert(ti.ready && ti.table == 1 && ti.policies == 1 && ti.rows == 0 && ti.shards == 1);
+	ck_assert_uint_eq(ti.dead_bytes, 0);
+	assert_ok(put(writer_table(w), "", "https://a.example", "default"));
+	assert_ok(table_remove(writer_table(w), span(""), span("https://a.example")));
+	reader_info(r, &ti);
+	ck_assert_uint_gt(ti.dead_bytes, 0);
 	reader_status(r, &st);
 	ck_assert_int_gt(st.heartbeat_at, 0);
 	writer_close(&w);
@@ -1662,6 +1909,8 @@ main(void)
 	tcase_add_test(rows, realms_are_never_mixed);
 	tcase_add_test(rows, the_longest_keys_fit);
 	tcase_add_test(rows, a_row_expires_at_its_second);
+	tcase_add_test(rows, a_look_knows_when_it_is_old);
+	tcase_add_test(rows, the_text_of_a_row_stays_in_its_buffer);
 	tcase_add_test(rows, what_is_unsafe_counts_as_absent);
 	tcase_add_test(rows, a_policy_changes_all_its_origins);
 	tcase_add_test(rows, spent_handles_are_won_back);
@@ -1677,13 +1926,18 @@ main(void)
 	tcase_add_test(whole, replaced_rows_give_their_memory_back);
 	tcase_add_test(whole, all_walks_tell_the_same_rows);
 	tcase_add_test(whole, a_slow_listing_is_whole);
+	tcase_add_test(whole, a_listing_of_two_tables_is_none);
 	tcase_add_test(whole, words_and_numbers_reach_the_reader);
 	tcase_add_test(whole, readers_map_a_large_table_in_huge_pages);
 	tcase_add_test(whole, a_file_of_any_size_is_unmapped_whole);
 	tcase_add_test(whole, an_origin_costs_less_than_64_bytes);
 	tcase_add_test(disk, superseded_files_vanish_with_their_last_reader);
+	tcase_add_test(disk, a_smaller_table_lets_all_shards_of_a_larger_one_go);
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
+	tcase_add_loop_test(disk, a_foreign_root_is_refused_with_words, 0, 7);
+	tcase_add_loop_test(disk, no_wider_row_answers_for_a_damaged_one, 0, sizeof(narrow) / sizeof(narrow[0]));
+	tcase_add_test(disk, a_policy_that_is_not_there_is_an_error);
 	tcase_add_test(disk, a_table_that_cannot_be_attached_is_left_alone);
 	tcase_add_test(disk, a_root_damaged_under_its_writer_is_replaced);
 	tcase_add_test(disk, what_is_told_of_a_table_is_of_now);
