@@ -206,8 +206,9 @@ def quote(text):
 
 
 def database_rows(sql):
+	"""As Syncd.rows(): the table's seconds end in 2106, and a row that outlives them has no end there."""
 	return {(r[0], r[1]): (r[2], r[3] == "t", int(r[4])) for r in sql(
-	    "SELECT realm, origin, policy, allow, CASE WHEN expires_at < 'infinity' THEN greatest(floor(extract(epoch FROM expires_at)), 1) ELSE 0 END::bigint"
+	    "SELECT realm, origin, policy, allow, CASE WHEN expires_at < '2106-02-07 06:28:16Z' THEN greatest(floor(extract(epoch FROM expires_at)), 1) ELSE 0 END::bigint"
 	    " FROM cors.origins")}
 
 
@@ -327,6 +328,7 @@ class Following(Case):
 		self.sql("DELETE FROM cors.origins WHERE realm = 'r' AND origin IN ('*', 'https://y.example:*', 'https://z.example')")
 		self.assert_equal(d)
 		self.assertEqual(d.status()["snapshots"], 1)
+		self.assertGreaterEqual(d.status()["changes"], 4 + 2 + 3)
 		self.assertEqual(d.stop(), 0)
 		self.assertTrue(d.has(A), "the table stays")
 
@@ -441,14 +443,19 @@ class Following(Case):
 		self.sql("UPDATE cors.origins SET policy = 'new' WHERE policy = 'old'")
 		self.sql("UPDATE cors.policies SET credentials = true WHERE name = 'old'")
 		self.sql("DELETE FROM cors.origins WHERE origin LIKE '%wild.example'")
+		self.sql("INSERT INTO cors.origins (realm, origin, policy) VALUES ('bulk', 'https://*.late.example', 'default'), ('bulk', 'https://late.example', 'old')")
 		self.insert(B)
 		self.sql("COMMIT")
 		eventually("a row that stands alone", lambda: d.has(B))
+		changed = ("https://*.wild.example", "https://no.wild.example", "https://*.late.example", "https://late.example")
 		while d.status()["snapshots"] == 1:
 			widened, rows = d.policies()["old"][3], d.rows()
 			self.assertFalse(widened and rows["bulk", "https://o1.example"][0] == "old", "rows of old, policy of new")
 			self.assertFalse(("bulk", "https://no.wild.example") not in rows and
 			    rows.get(("bulk", "https://*.wild.example"), (None,))[0], "the refusal went before what it refuses")
+			if d.status()["snapshots"] == 1:
+				self.assertEqual([o for o in changed if rows.get(("bulk", o), (None,))[0]], [], "a part of the change answers")
+				self.assertIn(("bulk", "https://no.wild.example"), rows)
 		self.assert_equal(d)
 
 	def test_bypassed_triggers_are_noticed(self):
@@ -480,13 +487,15 @@ class Following(Case):
 			self.insert(B)
 			eventually("the good row", lambda: d.has(B))
 			self.assertEqual(d.status()["left_out"], 21)
-			self.assertLess(d.log().count("left out"), 12)
+			said = d.log().count("left out")
+			self.assertLess(said, 12)
 			d.order("resync")
 			eventually("another load", lambda: d.status()["snapshots"] >= 2)
-			self.assertEqual((d.status()["left_out"], len(d.rows())), (21, 2))
+			self.assertEqual((d.status()["left_out"], len(d.rows()), d.status()["snapshot_rows"]), (21, 2, 23))
 			d.order("audit")
 			eventually("the audit", lambda: d.status()["audits"] == 1)
 			self.assertEqual((d.status()["left_out"], d.status()["audit_drift"]), (21, 0))
+			self.assertEqual(d.log().count("left out"), said, "what was said before is not said again")
 			self.sql("UPDATE cors.origins SET origin = 'https://good.example' WHERE origin LIKE '%Bad%'")
 			eventually("the repaired row", lambda: d.has("https://good.example"))
 			self.assertEqual(d.status()["left_out"], 20)
@@ -507,20 +516,44 @@ class Following(Case):
 			self.insert(B)
 			eventually("what is good goes on", lambda: d.has(B))
 			self.assertEqual(d.status()["connects"], 1)
+			self.sql(f"UPDATE cors.origins SET expires_at = '2040-01-01Z' WHERE origin = '{A}'")
+			eventually("its row is out", lambda: not d.has(A))
+			d.order("resync")
+			eventually("another load", lambda: d.status()["snapshots"] == 2)
+			self.assertEqual((d.has(A), d.status()["left_out"]), (False, 1))
+			d.order("audit")
+			eventually("the audit", lambda: d.status()["audits"] == 1)
+			self.assertEqual(d.status()["audit_drift"], 0)
 			self.sql("UPDATE cors.policies SET methods = '{GET}' WHERE name = 'web'")
 			self.assert_equal(d)
+			self.insert(C)
+			self.assert_equal(d)
+			self.assertEqual(d.status()["snapshots"], 3, "one load, and then no more")
 		finally:
 			self.sql("UPDATE cors.policies SET methods = '{GET}'")
 			self.sql("ALTER TABLE cors.policies ADD CONSTRAINT methods_are_valid CHECK (cors.accept_list('methods', methods))")
 
 	def test_public_suffix(self):
-		self.sql("INSERT INTO cors.origins (origin, policy) VALUES ('https://*.github.io', 'web'), ('https://*.co.uk', 'default')")
+		self.sql("INSERT INTO cors.policies (name, credentials, insecure) VALUES ('all', true, true)")
+		self.sql("INSERT INTO cors.origins (origin, policy) VALUES ('https://*.github.io', 'web'), ('https://*.co.uk', 'default'),"
+		    " ('https://*.com.au:*', 'web'), ('https://*.co.nz', 'all')")
 		d = self.syncd()
-		self.assertEqual(d.status()["left_out"], 1)
-		self.assertEqual(sum(line.endswith("\t1") for line in d.tool("rows")), 2)
+		self.assertEqual(d.status()["left_out"], 2)
+		self.assertEqual(sum(line.endswith("\t1") for line in d.tool("rows")), 4)
 		self.assertIn("github.io", d.log())
+		self.sql("UPDATE cors.origins SET policy = 'web' WHERE origin = 'https://*.co.uk'")
+		self.assert_equal(d)
+		self.assertEqual(d.status()["left_out"], 3)
+		d.order("audit")
+		eventually("the audit", lambda: d.status()["audits"] == 1)
+		self.assertEqual((d.status()["left_out"], d.status()["audit_drift"]), (3, 0))
 
 	def test_audit_repairs(self):
+		properties = {"methods": "'{PUT}'", "headers": "'{x-z}'", "expose_headers": "'{x-z}'", "credentials": "true", "insecure": "true"}
+		for name in (*properties, "gone"):
+			self.sql(f"INSERT INTO cors.policies (name) VALUES ('{name}')")
+		self.sql("INSERT INTO cors.origins (origin, expires_at) VALUES ('https://last.example', '2106-02-07 06:28:15Z'), ('https://late.example', '2106-02-07 06:28:16Z'),"
+		    " ('https://other.example', NULL)")
 		d = self.syncd()
 		self.insert(C)
 		d.catch_up()
@@ -528,8 +561,14 @@ class Following(Case):
 		self.sql("BEGIN")
 		self.insert(B)
 		self.sql(f"UPDATE cors.origins SET allow = false WHERE origin = '{A}'")
+		self.sql("UPDATE cors.origins SET expires_at = '2050-01-01Z' WHERE origin = 'https://last.example'")
+		self.sql("UPDATE cors.origins SET policy = 'web' WHERE origin = 'https://other.example'")
 		self.sql(f"DELETE FROM cors.origins WHERE origin = '{C}'")
 		self.sql("UPDATE cors.policies SET max_age = 7 WHERE name = 'default'")
+		for name, value in properties.items():
+			self.sql(f"UPDATE cors.policies SET {name} = {value} WHERE name = '{name}'")
+		self.sql("DELETE FROM cors.policies WHERE name = 'gone'")
+		self.sql("INSERT INTO cors.policies (name) VALUES ('new')")
 		self.sql("DELETE FROM cors.changes WHERE xid = pg_current_xact_id()")
 		self.sql("COMMIT")
 		d.catch_up()
@@ -538,11 +577,12 @@ class Following(Case):
 		d.order("audit")
 		eventually("the audit", lambda: d.status()["audits"] == 1)
 		self.assert_equal(d)
-		self.assertEqual(d.status()["audit_drift"], 4)
-		self.assertIn("differences=4", d.log())
+		drift = 5 + 1 + len(properties) + 2		# rows, policies
+		self.assertEqual(d.status()["audit_drift"], drift)
+		self.assertIn(f"differences={drift}", d.log())
 		d.order("audit")
 		eventually("the second audit", lambda: d.status()["audits"] == 2)
-		self.assertEqual(d.status()["audit_drift"], 4)
+		self.assertEqual(d.status()["audit_drift"], drift)
 
 	def test_pruning(self):
 		d = self.syncd(sync__prune_s=1)
@@ -754,17 +794,22 @@ class Outages(Case):
 	def test_invalidate_without_a_database(self):
 		self.insert(B)
 		self.insert(C, "r")
+		self.insert(C, "s")
 		d = self.syncd()
 		self.restart()
 		self.assertRegex(d.order("invalidate", "", A), "^ok\t1\t")
+		self.assertEqual(d.status()["held"], 1)
 		self.assertRegex(d.order("invalidate", "", "https://unknown.example"), "^ok\t1\t")
-		self.assertRegex(d.order("invalidate-realm", "r"), "^ok\t1\t")
-		held = {("", A), ("", "https://unknown.example"), ("r", C)}
+		for realm in "r", "s":
+			self.assertRegex(d.order("invalidate-realm", realm), "^ok\t1\t")
+		held = {("", A), ("", "https://unknown.example"), ("r", C), ("s", C)}
 		self.assertEqual({k for k, row in d.rows().items() if row[0] is None}, held)
-		self.assertEqual((d.status()["held"], d.status()["invalidations"]), (3, 3))
+		self.assertEqual((d.status()["held"], d.status()["invalidations"]), (4, 4))
 		d.stop(signal.SIGKILL)
 		d.start(ready=False)
 		self.assertEqual({k for k, row in d.rows().items() if row[0] is None}, held, "a restart lifts nothing")
+		self.assertRegex(d.order("invalidate", "", B), "^ok\t1\t")
+		self.assertEqual(d.status()["held"], 5)
 		self.assertRegex(d.order("invalidate-all"), "^ok\t")
 		self.assertEqual(d.status()["held_all"], 1)
 		self.again()
@@ -816,11 +861,13 @@ class Orders(Case):
 
 	def test_invalidate_during_a_load(self):
 		"""The load's snapshot is older than the order: it must not bring the row back, not for an instant."""
+		self.insert(B)
 		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
 		self.lock_token(locker)
 		d.order("resync")
 		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
 		self.assertRegex(d.order("invalidate", "", A), "^ok\t1\t")
+		self.assertRegex(d.order("invalidate", "", B), "^ok\t1\t")
 		self.assertIsNone(d.rows()["", A][0])
 		back, gone = Watch(d), Watch(d)
 		self.addCleanup(back.close)
@@ -851,6 +898,31 @@ class Orders(Case):
 		eventually("the new rows", lambda: d.has(B))
 		self.assertFalse(gone.has_answered(), "all were refused in between")
 		self.assert_equal(d)
+
+	def test_invalidate_during_a_delta(self):
+		"""It was asked before the order, so the row that it brings stays refused until the next one."""
+		self.insert(B)
+		d, first, second = self.syncd(sync__deadline_ms=60000, sync__poll_ms=60000), self.session(), self.session()
+		waiting = lambda: self.sql("SELECT count(*) FROM pg_locks WHERE relation = 'cors.policies'::regclass AND NOT granted")	# noqa: E731
+		self.let_polls_end(d)
+		for locker in first, second:
+			locker("BEGIN")
+		first("LOCK TABLE cors.policies IN ACCESS EXCLUSIVE MODE")
+		self.sql("BEGIN")
+		self.sql(f"UPDATE cors.origins SET expires_at = 'infinity' WHERE origin = '{A}'")
+		self.sql(f"DELETE FROM cors.origins WHERE origin = '{B}'")
+		self.sql("COMMIT")
+		eventually("a delta waits for the lock", lambda: waiting() == [["1"]])
+		second.send("LOCK TABLE cors.policies IN ACCESS EXCLUSIVE MODE")	# so that the next delta waits for this one
+		eventually("so does the other session", lambda: waiting() == [["2"]])
+		self.assertRegex(d.order("invalidate", "", A), "^ok\t1\t")
+		first("COMMIT")
+		second.receive()
+		eventually("the delta", lambda: not d.has(B))
+		self.assertIsNone(d.rows()["", A][0])
+		second("COMMIT")
+		eventually("nothing is held", lambda: d.status()["held"] == 0)
+		self.assert_same(d.rows(), database_rows(self.sql))
 
 	def test_invalidate_realm_during_a_glance(self):
 		"""It was asked before the order, so the row that it brings stays refused until the load."""
