@@ -22,6 +22,7 @@ struct answer_options {
 	int64_t			 now_s;		/* seconds since 1970 */
 	int64_t			 max_stale_s;	/* 0 = never stale */
 	enum headers_form	 form;
+	enum headers_form	 refusal_form;	/* where a CORS request is refused */
 	bool			 debug;		/* append headers_write_debug() */
 };
 

@@ -58,12 +58,13 @@ count_asker(struct refusals *r, const struct request *q, const struct decision *
 }
 
 static void
-ask(struct replier *rp, const struct facts *f, enum headers_form form, struct answer *a)
+ask(struct replier *rp, const struct facts *f, enum headers_form form, enum headers_form refusal_form, struct answer *a)
 {
 	const struct answer_options options = {
 		.now_s = now_s(),
 		.max_stale_s = rp->settings.max_stale_s,
 		.form = form,
+		.refusal_form = refusal_form,
 		.debug = f->debug,
 	};
 
@@ -74,9 +75,15 @@ ask(struct replier *rp, const struct facts *f, enum headers_form form, struct an
 
 /* Fetch leaves blocking to browsers; CORS_ENFORCE=1 is the site's wish to do it here as well. */
 static bool
-is_blocked(const struct facts *f, const struct decision *d)
+blocks_refused(const struct facts *f)
 {
-	return f->enforce && d->class != REQUEST_NON_CORS && !d->allow && !facts_origin_is_own(f);
+	return f->enforce && !facts_origin_is_own(f);
+}
+
+static bool
+is_refused(const struct answer *a)
+{
+	return a->decision.class != REQUEST_NON_CORS && !a->decision.allow;
 }
 
 static struct span
@@ -84,8 +91,8 @@ reply_respond(struct replier *rp, const struct facts *f)
 {
 	struct answer a;
 
-	ask(rp, f, HEADERS_RESPONSE, &a);
-	if (is_blocked(f, &a.decision) || (a.decision.class == REQUEST_PREFLIGHT && !a.decision.allow))
+	ask(rp, f, HEADERS_RESPONSE, HEADERS_RESPONSE, &a);
+	if (is_refused(&a) && (a.decision.class == REQUEST_PREFLIGHT || blocks_refused(f)))
 		return reply_finish(rp, "Status: 403 Forbidden\r\n", a.len, "Content-Length: 0\r\n\r\n");
 	/* 200 with a length keeps nginx's connection over HTTP/2; a 204 has no length. */
 	if (a.decision.class == REQUEST_PREFLIGHT && rp->settings.preflight_status == 200)
@@ -100,16 +107,13 @@ reply_respond(struct replier *rp, const struct facts *f)
 static struct span
 reply_authorize(struct replier *rp, const struct facts *f)
 {
-	char *headers = rp->buf + REPLY_STATUS_MAX;
+	bool blocks = blocks_refused(f);
 	struct answer a;
 
-	ask(rp, f, HEADERS_VARIABLES, &a);
-	if (!is_blocked(f, &a.decision))
-		return reply_finish(rp, "Status: 200 OK\r\n", a.len, "\r\n");
-	a.len = headers_write(headers, ANSWER_MAX, HEADERS_RESPONSE, &f->cors, &a.decision);
-	if (f->debug)
-		a.len += headers_write_debug(headers + a.len, ANSWER_MAX - a.len, &f->cors, &a.decision);
-	return reply_finish(rp, "Status: 403 Forbidden\r\n", a.len, "Content-Length: 0\r\n\r\n");
+	ask(rp, f, HEADERS_VARIABLES, blocks ? HEADERS_RESPONSE : HEADERS_VARIABLES, &a);
+	if (blocks && is_refused(&a))
+		return reply_finish(rp, "Status: 403 Forbidden\r\n", a.len, "Content-Length: 0\r\n\r\n");
+	return reply_finish(rp, "Status: 200 OK\r\n", a.len, "\r\n");
 }
 
 struct span

@@ -214,6 +214,9 @@ class Answers(unittest.TestCase):
 		self.assertIn("reason=header", self.r.ask(preflight(A, on, headers="x-z")).get("corscache-decision"))
 		answer = self.r.ask(actual(UNKNOWN, on, ("CORS_ENFORCE", "1")), fcgi.AUTHORIZER)
 		self.assertEqual(answer.get("corscache-decision"), "refuse; reason=origin-unknown")
+		for role in fcgi.RESPONDER, fcgi.AUTHORIZER:
+			answer = self.r.ask(preflight(A, on, ("CORS_ENFORCE", "1"), headers="x-z"), role)
+			self.assertEqual((answer.status, answer.get("corscache-allow-methods")), (403, "GET,PUT"))
 
 	def test_repetitions_are_malformed(self):
 		on = ("CORS_DEBUG", "1")
