@@ -8,7 +8,7 @@
 
 #define ROWS_PER_SHARD		131072	/* at most, when a table is built */
 #define CROWDED_ROWS_PER_SHARD	163840	/* then it is built anew with more shards */
-#define SHORT_RECORD		32	/* bytes of a usual record: memory for them is there at once */
+#define USUAL_RECORD		32	/* bytes: memory for them is there at once */
 #define WORTH_HANDLES		65536	/* of policies: then the dead ones are worth a table anew */
 
 /* Before a change that is more than one exact row (I11). */
@@ -87,6 +87,31 @@ create_root(struct table *t, unsigned shards)
 	return 0;
 }
 
+static int
+create_shards(struct table *t, uint64_t each, uint64_t record)
+{
+	int error = 0;
+
+	for (unsigned i = 0; error == 0 && i < t->geometry.shards; i++) {
+		error = part_create(t, &t->shards[i], SEGMENT_SHARD, i, 1, part_groups_for(each), each * 128 + (1 << 20),
+		    each * record);
+		if (error == 0)
+			atomic_store_explicit(&t->root->generation[i], 1, memory_order_relaxed);
+	}
+	return error;
+}
+
+static void
+discard_shards(struct table *t)
+{
+	char name[SEGMENT_NAME];
+
+	for (unsigned i = 0; i < t->geometry.shards; i++) {
+		segment_name_shard(name, t->id, i, 1);
+		part_discard(t, &t->shards[i], name);
+	}
+}
+
 int
 table_create(struct table **out, const struct table_place *place, uint64_t id, uint64_t rows)
 {
@@ -97,11 +122,10 @@ table_create(struct table **out, const struct table_place *place, uint64_t id, u
 
 	if (error == 0)
 		error = part_create(t, &t->policies, SEGMENT_POLICIES, 0, 1, 8, 1 << 20, 0);
-	for (unsigned i = 0; error == 0 && i < shards; i++) {
-		error = part_create(t, &t->shards[i], SEGMENT_SHARD, i, 1, part_groups_for(each), each * 128 + (1 << 20),
-		    each * SHORT_RECORD);
-		if (error == 0)
-			atomic_store_explicit(&t->root->generation[i], 1, memory_order_relaxed);
+	/* rows is a guess, and may be too high: those that come will tell */
+	if (error == 0 && (error = create_shards(t, each, USUAL_RECORD)) == -ENOSPC) {
+		discard_shards(t);
+		error = create_shards(t, each, 0);
 	}
 	if (error != 0) {
 		if (t != NULL)
