@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "count.h"
 #include "decide.h"
 
 #define COUNTERS_BUCKETS	20	/* le 1 us, 2 us, 4 us ... 2^18 us, +Inf */
@@ -38,16 +39,9 @@ extern const size_t			 counter_ndescs;
 
 struct counters_file;
 
-/* The slab of the calling thread, claimed until counters_release(). 0 or -errno. */
+/* The slab of the calling thread, claimed until counters_release(); count_add() counts in it. 0 or -errno. */
 int	 counters_claim(struct counters_file **f, const char *dir, struct counters **c);
 void	 counters_release(struct counters_file **f);
-
-/* Owner only: no read-modify-write on the bus. */
-static inline void
-counters_add(_Atomic uint64_t *cell, uint64_t n)
-{
-	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
-}
 
 /* A duration into its bucket. Owner only. */
 static inline void
@@ -58,8 +52,8 @@ counters_observe(struct counters *c, uint64_t ns)
 
 	if (bucket > COUNTERS_BUCKETS - 1)
 		bucket = COUNTERS_BUCKETS - 1;
-	counters_add(&c->duration[bucket], 1);
-	counters_add(&c->duration_ns, ns);
+	count_add(&c->duration[bucket], 1);
+	count_add(&c->duration_ns, ns);
 }
 
 /*

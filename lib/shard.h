@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "count.h"
 #include "key.h"
 #include "layout.h"
 
@@ -166,13 +167,6 @@ static inline void
 shard_prefetch(const struct shard *s, const struct key *k)
 {
 	__builtin_prefetch((const void *)(s->slots + shard_scale(k->hash, s->groups) * 8), 1);
-}
-
-/* One writer needs no locked instruction, which would wait until all that was stored before it is in the cache. */
-static inline void
-count_add(_Atomic uint64_t *count, uint64_t n)
-{
-	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 /*

@@ -166,7 +166,7 @@ page_build(struct replier *rp, const struct facts *f, int64_t now_s)
 	FILE *out;
 	int error;
 
-	counters_add(&rp->counters->pages, 1);
+	count_add(&rp->counters->pages, 1);
 	free(rp->page);
 	rp->page = NULL;
 	out = open_memstream(&rp->page, &len);

@@ -36,14 +36,14 @@ static void
 count_answer(struct counters *c, const struct decision *d)
 {
 	if (d->class == REQUEST_PREFLIGHT)
-		counters_add(d->allow ? &c->preflights_allowed : &c->preflights_refused, 1);
+		count_add(d->allow ? &c->preflights_allowed : &c->preflights_refused, 1);
 	else if (d->class == REQUEST_ACTUAL)
-		counters_add(d->allow ? &c->actuals_allowed : &c->actuals_refused, 1);
+		count_add(d->allow ? &c->actuals_allowed : &c->actuals_refused, 1);
 	else
-		counters_add(&c->not_cors, 1);
-	counters_add(&c->reason[d->reason], 1);
+		count_add(&c->not_cors, 1);
+	count_add(&c->reason[d->reason], 1);
 	if (d->reason == REASON_TABLE_ERROR)
-		counters_add(&c->table_errors, 1);
+		count_add(&c->table_errors, 1);
 }
 
 /* Who asked: the realm always, the origin only where it was refused. */

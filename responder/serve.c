@@ -136,13 +136,13 @@ serve_request(struct worker *w, int fd)
 	r->keepConnection = 1;		/* or FCGX_Accept_r() closes ipcFd to begin with */
 	FCGX_Detach(r);			/* close(2) at the end, no shutdown and 2 s of waiting for the peer */
 	if (FCGX_Accept_r(r) != 0) {
-		counters_add(&w->replier.counters->protocol_errors, 1);
+		count_add(&w->replier.counters->protocol_errors, 1);
 		r->ipcFd = -1;
 		return false;
 	}
 	/* It is 0 for a request that broke off in its parameters, too. */
 	if (FCGX_GetError(r->in) != 0) {
-		counters_add(&w->replier.counters->protocol_errors, 1);
+		count_add(&w->replier.counters->protocol_errors, 1);
 		FCGX_Free(r, 1);
 		return false;
 	}
@@ -200,7 +200,7 @@ connection_wait(struct worker *w, int fd, bool is_fresh)
 	if (c != NULL)
 		connection_forget(w, c);
 	close(fd);
-	counters_add(&w->replier.counters->accept_failures, 1);
+	count_add(&w->replier.counters->accept_failures, 1);
 }
 
 static bool
@@ -295,12 +295,12 @@ accept_one(struct worker *w)
 		return errno != EAGAIN;
 	if (fd < 0) {
 		/* The listener stays readable: without a pause this would spin. */
-		counters_add(&w->replier.counters->accept_failures, 1);
+		count_add(&w->replier.counters->accept_failures, 1);
 		listen_no_more(w);
 		w->listen_at_ms = now_ms() + PAUSE_MS;
 		return false;
 	}
-	counters_add(&w->replier.counters->connections, 1);
+	count_add(&w->replier.counters->connections, 1);
 	set_timeouts(fd, w->io_timeout_ms);
 	/* The request mostly is there already: epoll is for those that wait. */
 	if (!is_readable(fd))

@@ -72,7 +72,7 @@ START_TEST(owners_have_slabs_of_their_own)
 		ck_assert_int_eq(counters_claim(&f[i], dir, &c[i]), 0);
 	for (i = 0; i < 3; i++) {
 		ck_assert_uint_eq((uintptr_t)c[i] % 128, 0);
-		counters_add(&c[i]->connections, (uint64_t)i + 1);
+		count_add(&c[i]->connections, (uint64_t)i + 1);
 	}
 	ck_assert_uint_eq(connections(), 6);
 	ck_assert_uint_eq(owners(), 3);
@@ -93,7 +93,7 @@ START_TEST(the_next_owner_goes_on_counting)
 
 	for (i = 0; i < 5; i++) {
 		ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
-		counters_add(&c->connections, 1);
+		count_add(&c->connections, 1);
 		ck_assert_uint_eq(atomic_load(&c->connections), (uint64_t)i + 1);
 		counters_release(&f);
 	}
@@ -115,7 +115,7 @@ START_TEST(killed_owners_lose_nothing)
 		if (pid == 0) {
 			if (counters_claim(&f, dir, &c) != 0)
 				_exit(1);
-			counters_add(&c->connections, 1);
+			count_add(&c->connections, 1);
 			if (write(ready[1], "", 1) != 1)
 				_exit(1);
 			pause();
@@ -142,7 +142,7 @@ count(void *arg)
 	(void)arg;
 	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
 	for (i = 0; i < 100000; i++)
-		counters_add(&c->connections, 1);
+		count_add(&c->connections, 1);
 	counters_release(&f);
 	return NULL;
 }
@@ -169,14 +169,14 @@ START_TEST(a_file_of_another_layout_is_replaced)
 	int fd;
 
 	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
-	counters_add(&c->connections, 7);
+	count_add(&c->connections, 7);
 	counters_release(&f);
 	fd = open(file, O_RDWR);
 	ck_assert_int_eq(pwrite(fd, &other, sizeof other, 8), sizeof other);
 	close(fd);
 	ck_assert_int_eq(counters_sum(dir, &(struct counters_sum){ 0 }), -EPROTO);
 	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
-	counters_add(&c->connections, 1);
+	count_add(&c->connections, 1);
 	ck_assert_uint_eq(connections(), 1);
 	counters_release(&f);
 }
@@ -191,7 +191,7 @@ START_TEST(a_short_file_is_replaced)
 	counters_release(&f);
 	ck_assert_int_eq(truncate(file, 100), 0);
 	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
-	counters_add(&c->connections, 1);
+	count_add(&c->connections, 1);
 	counters_release(&f);
 	ck_assert_uint_eq(connections(), 1);
 }
@@ -324,8 +324,8 @@ START_TEST(an_impossible_count_is_none)
 	struct counters *c;
 
 	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
-	counters_add(&c->connections, 5);
-	counters_add(&c->connections, (uint64_t)-6);
+	count_add(&c->connections, 5);
+	count_add(&c->connections, (uint64_t)-6);
 	ck_assert_uint_eq(connections(), 0);
 	counters_release(&f);
 }
