@@ -33,9 +33,9 @@ explain_row(struct answer *a, const struct origin *o)
 static void
 write_headers(const struct request *q, const struct answer_options *opt, struct answer *a, char *buf, size_t cap)
 {
-	bool is_refused = a->decision.class != REQUEST_NON_CORS && !a->decision.allow;
+	enum headers_form form = decision_is_refusal(&a->decision) ? opt->refusal_form : opt->form;
 
-	a->len = headers_write(buf, cap, is_refused ? opt->refusal_form : opt->form, q, &a->decision);
+	a->len = headers_write(buf, cap, form, q, &a->decision);
 	if (opt->debug)
 		a->len += headers_write_debug(buf + a->len, cap - a->len, q, &a->decision);
 }

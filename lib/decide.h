@@ -120,6 +120,12 @@ struct decision {
 	struct span		 culprit;	/* the header name, method ... that was refused; untrusted bytes */
 };
 
+static inline bool
+decision_is_refusal(const struct decision *d)
+{
+	return d->class != REQUEST_NON_CORS && !d->allow;
+}
+
 /* Total: every input gives a decision. is_stale: refuse everything with REASON_STALE. */
 void	 decide(const struct request *, enum origin_status, const struct match *, bool is_stale,
 	    struct decision *);

@@ -53,7 +53,7 @@ count_asker(struct refusals *r, const struct request *q, const struct decision *
 	const struct frequent_key key = { .realm = q->realm, .origin = q->origin, .reason = d->reason };
 
 	refusals_count_realm(r, q->realm, now);
-	if (d->class != REQUEST_NON_CORS && !d->allow)
+	if (decision_is_refusal(d))
 		refusals_count(r, &key, now);
 }
 
@@ -80,19 +80,13 @@ blocks_refused(const struct facts *f)
 	return f->enforce && !facts_origin_is_own(f);
 }
 
-static bool
-is_refused(const struct answer *a)
-{
-	return a->decision.class != REQUEST_NON_CORS && !a->decision.allow;
-}
-
 static struct span
 reply_respond(struct replier *rp, const struct facts *f)
 {
 	struct answer a;
 
 	ask(rp, f, HEADERS_RESPONSE, HEADERS_RESPONSE, &a);
-	if (is_refused(&a) && (a.decision.class == REQUEST_PREFLIGHT || blocks_refused(f)))
+	if (decision_is_refusal(&a.decision) && (a.decision.class == REQUEST_PREFLIGHT || blocks_refused(f)))
 		return reply_finish(rp, "Status: 403 Forbidden\r\n", a.len, "Content-Length: 0\r\n\r\n");
 	/* 200 with a length keeps nginx's connection over HTTP/2; a 204 has no length. */
 	if (a.decision.class == REQUEST_PREFLIGHT && rp->settings.preflight_status == 200)
@@ -111,7 +105,7 @@ reply_authorize(struct replier *rp, const struct facts *f)
 	struct answer a;
 
 	ask(rp, f, HEADERS_VARIABLES, blocks ? HEADERS_RESPONSE : HEADERS_VARIABLES, &a);
-	if (blocks && is_refused(&a))
+	if (blocks && decision_is_refusal(&a.decision))
 		return reply_finish(rp, "Status: 403 Forbidden\r\n", a.len, "Content-Length: 0\r\n\r\n");
 	return reply_finish(rp, "Status: 200 OK\r\n", a.len, "\r\n");
 }
