@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql.h"
+
 #define NCOLUMNS_MAX	8
 
 /* What no name has: between those of a list, and in place of a list with a NULL, an empty name or that byte. */
@@ -89,14 +91,6 @@ is_conninfo(const char *conninfo)
 	return is_one;
 }
 
-/* The locks come before the snapshot: to one that is older than a TRUNCATE the table is empty, and never was. */
-static int
-begin(struct db *db)
-{
-	return execute(db, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
-	    " LOCK TABLE cors.policies, cors.origins IN ACCESS SHARE MODE");
-}
-
 static int
 connect_by(struct db *db, const char *conninfo)
 {
@@ -112,7 +106,7 @@ connect_by(struct db *db, const char *conninfo)
 		return fail(db);
 	if (execute(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)") != 0)
 		return -1;
-	return begin(db);
+	return execute(db, SQL_BEGIN);
 }
 
 int
@@ -146,7 +140,7 @@ db_close(struct db **db)
 int
 db_refresh(struct db *db)
 {
-	return execute(db, "COMMIT") != 0 ? -1 : begin(db);
+	return execute(db, "COMMIT") != 0 ? -1 : execute(db, SQL_BEGIN);
 }
 
 static void

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sql -- bytes as a literal of PostgreSQL, to be copied into psql. */
+/* sql -- what several programs say to PostgreSQL, and bytes as a literal, to be copied into psql. */
 #ifndef SQL_H
 #define SQL_H
 
 #include <stdio.h>
 
 #include "origin.h"
+
+/*
+ * A transaction that reads all rows and policies as of one moment. The locks come before the snapshot: to one
+ * that is older than a TRUNCATE the table is empty, and never was. In the order in which TRUNCATE ... CASCADE
+ * takes them.
+ */
+#define SQL_BEGIN	"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;" \
+	" LOCK TABLE cors.policies, cors.origins IN ACCESS SHARE MODE"
 
 /*
  * Printable ASCII whatever the bytes are, so that it survives every terminal:

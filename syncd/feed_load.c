@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "sql.h"
 
 #define LOAD_GAP_MS		1000	/* at least, and five times the last load */
 #define RETRY_WRITE_MS		5000	/* table.path is full */
@@ -108,13 +109,6 @@ ask_policies(struct feed *f)
 	pg_ask_params(f->pg, policies_done, "SELECT " SINK_POLICY " FROM cors.policies", 0, NULL);
 }
 
-/*
- * The locks come before the snapshot: one that is older than a TRUNCATE sees the table empty, not as
- * it was. In the order in which TRUNCATE ... CASCADE takes them.
- */
-#define BEGIN	"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" \
-	" LOCK TABLE cors.policies, cors.origins IN ACCESS SHARE MODE"
-
 /* ---- a whole load ---- */
 
 /* The planner's own estimate, which knows the size of the table as of now; exact counts take a scan. */
@@ -164,7 +158,7 @@ feed_start_load(struct feed *f)
 	f->in_load = true;
 	f->began = f->progress_at = f->now;
 	f->progress_rows = 0;
-	pg_ask(f->pg, begin_done, BEGIN);
+	pg_ask(f->pg, begin_done, SQL_BEGIN);
 }
 
 static void
@@ -245,7 +239,7 @@ feed_start_audit(struct feed *f)
 {
 	f->in_audit = true;
 	f->audited_at = f->began = f->now;
-	pg_ask(f->pg, audit_begin_done, BEGIN);
+	pg_ask(f->pg, audit_begin_done, SQL_BEGIN);
 }
 
 static void
