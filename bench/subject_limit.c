@@ -27,7 +27,7 @@ map_file(const char *dir, const char *name, uint64_t len, bool is_huge, void **w
 
 	if (dirfd < 0)
 		die(dir, errno);
-	len = (len + SEGMENT_HUGE - 1) / SEGMENT_HUGE * SEGMENT_HUGE;
+	len = round_up(len, SEGMENT_HUGE);
 	/* what is reserved is in huge pages, what is written without that is not */
 	if ((error = segment_create(&to_write, dirfd, name, len, is_huge ? len : 1, (gid_t)-1)) != 0)
 		die(name, error);

@@ -99,7 +99,7 @@ reserve_addresses(uint64_t len)
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), before;
 	uint8_t *all;
 
-	len = (len + page - 1) / page * page;		/* a damaged file may be of any size */
+	len = round_up(len, page);		/* a damaged file may be of any size */
 	all = mmap(NULL, len + SEGMENT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (all == MAP_FAILED)
 		return NULL;
@@ -185,7 +185,7 @@ segment_create(struct mapping *m, int dirfd, const char *name, uint64_t size, ui
 int
 segment_reserve(struct mapping *m, uint64_t from, uint64_t len)
 {
-	uint64_t end = from + len, huge = (from + SEGMENT_HUGE - 1) / SEGMENT_HUGE * SEGMENT_HUGE, at;
+	uint64_t end = from + len, huge = round_up(from, SEGMENT_HUGE), at;
 
 	for (at = huge; at + SEGMENT_HUGE <= end && posix_fallocate(m->fd, (off_t)at, 1) == 0; at += SEGMENT_HUGE)
 		;

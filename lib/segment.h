@@ -19,6 +19,12 @@
 #define SEGMENT_NAME	80	/* bytes of a file name, NUL included */
 #define SEGMENT_HUGE	(2u << 20)	/* a huge page of most machines; where it is not, none is gained */
 
+static inline uint64_t
+round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
 struct mapping {
 	void	*base;		/* NULL: nothing mapped */
 	uint64_t len;

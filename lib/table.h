@@ -53,12 +53,6 @@ struct policy_name {
 	char		 bytes[];
 };
 
-static inline uint64_t
-round_up(uint64_t n, uint64_t to)
-{
-	return (n + to - 1) / to * to;
-}
-
 /* A row of the database, and not a realm record or a stub of an invalidation. */
 static inline bool
 record_is_row(const struct record *r)
