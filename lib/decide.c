@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "decide.h"
 
+#include <assert.h>
 #include <string.h>
 
 const char *
@@ -196,6 +197,7 @@ decide(const struct request *q, enum origin_status status, const struct match *m
 	d->policy = m->policy;
 	if (d->class == REQUEST_PREFLIGHT && (d->reason = check_preflight(q, d)) != REASON_ALLOWED)
 		return;
+	assert(m->form == RULE_ANY || q->origin.len <= ORIGIN_MAX);	/* it parsed; headers_write() has room for no more */
 	d->allow = true;
 	d->echo = m->form == RULE_ANY ? ECHO_ANY : ECHO_ORIGIN;
 	if (d->echo == ECHO_ANY && m->realm_only_any)

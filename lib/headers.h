@@ -26,8 +26,9 @@ enum headers_form {
 
 /*
  * Writes complete lines, CRLF each, no Status line and no empty line behind.
- * Returns the bytes written; 0 is a decision without headers. cap must be at
- * least HEADERS_MAX (asserted).
+ * Returns the bytes written; 0 is a decision without headers. The decision is
+ * what decide() made of that request; cap must be at least HEADERS_MAX
+ * (asserted).
  */
 size_t	 headers_write(char *buf, size_t cap, enum headers_form, const struct request *,
 	    const struct decision *);

@@ -26,7 +26,6 @@ struct block {
 	uint16_t	 flags;
 	uint16_t	 zero[3];
 };
-#define BLOCK_WORDS	(sizeof(struct block) / sizeof(uint64_t))
 _Static_assert(sizeof(struct block) == 24, "three whole words, no hole");
 _Static_assert(sizeof(struct block) + POLICY_MAX_NAME + POLICY_MAX_METHODS + 2 * POLICY_MAX_HEADERS + 7 <=
     POLICY_MAX, "POLICY_MAX is enough");
@@ -345,25 +344,25 @@ block_is_consistent(const struct block *b, size_t len)
 	    (b->methods_len == 0 || (b->flags & BLOCK_ANY_METHOD) == 0) && len == (used + 7) / 8 * 8;
 }
 
-/*
- * The block may change under the reader's eyes (its page is given back and
- * reads as zeros): the head is loaded once, as atomic words, and only the copy
- * is looked at. Relaxed: whoever found the block has ordered it already, and
- * asks again behind us whether it still stands.
- */
+/* What is copied out as a header's value: whatever else a block holds, it ends no line. */
+static bool
+is_list(struct span list)
+{
+	for (size_t i = 0; i < list.len; i++)
+		if (list.at[i] != ',' && !token_has_byte((unsigned char)list.at[i]))
+			return false;
+	return true;
+}
+
 enum policy_status
 policy_read(struct policy *p, const void *block, size_t len)
 {
-	const uint64_t *source = block;
 	const char *at = (const char *)block + sizeof(struct block);
-	uint64_t words[BLOCK_WORDS];
 	struct block b;
 
-	if ((uintptr_t)block % sizeof(uint64_t) != 0 || len < sizeof(b) || len > POLICY_MAX)
+	if (len < sizeof(b) || len > POLICY_MAX)
 		return POLICY_BAD_BLOCK;
-	for (size_t i = 0; i < BLOCK_WORDS; i++)
-		words[i] = __atomic_load_n(&source[i], __ATOMIC_RELAXED);
-	memcpy(&b, words, sizeof(b));
+	memcpy(&b, block, sizeof(b));
 	if (!block_is_consistent(&b, len))
 		return POLICY_BAD_BLOCK;
 	p->name = (struct span){ at, b.name_len };
@@ -375,10 +374,9 @@ policy_read(struct policy *p, const void *block, size_t len)
 	p->insecure = b.flags & BLOCK_INSECURE;
 	p->any_method = b.flags & BLOCK_ANY_METHOD;
 	p->any_header = b.flags & BLOCK_ANY_HEADER;
-	return POLICY_OK;
+	return is_list(p->methods) && is_list(p->headers) && is_list(p->expose) ? POLICY_OK : POLICY_BAD_BLOCK;
 }
 
-/* Whatever the bytes of list are, it looks at no others and ends. */
 static bool
 list_has(struct span list, struct span name)
 {

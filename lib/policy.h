@@ -68,7 +68,7 @@ enum policy_status	 policy_compile(const struct policy_row *row, void *block, si
 			    struct span *culprit);
 const char		*policy_strstatus(enum policy_status);
 
-/* A compiled policy, opened. The spans point into the block. */
+/* A compiled policy, opened. The spans point into the block. The lists hold tokens and commas, nothing else. */
 struct policy {
 	struct span	 name;
 	struct span	 methods;	/* value of Access-Control-Allow-Methods; "" if any_method */
@@ -82,8 +82,9 @@ struct policy {
 };
 
 /*
- * Opens a block of len bytes. Every length is checked and read once, so any
- * bytes at all are safe: POLICY_OK or POLICY_BAD_BLOCK.
+ * Opens a block of len bytes, which must not change meanwhile: who reads the
+ * shared table hands over a copy. Any bytes at all are safe: POLICY_OK or
+ * POLICY_BAD_BLOCK.
  */
 enum policy_status	 policy_read(struct policy *p, const void *block, size_t len);
 

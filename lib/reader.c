@@ -45,6 +45,7 @@ struct reader {
 	struct reader_part policies;
 	struct reader_part shards[LAYOUT_MAX_SHARDS];
 	struct cached_policy cache[CACHED_POLICIES];
+	uint64_t	 blocks[CACHED_POLICIES][(POLICY_MAX + 7) / 8];	/* of the cache: pages are touched as they fill */
 	int		 error;		/* last trouble, -errno */
 	const char	*error_what;
 	char		 error_text[PATH_MAX + 96];
@@ -337,7 +338,7 @@ reader_refresh(struct reader *r)
 
 enum probe { PROBE_MISS, PROBE_HIT, PROBE_ERROR };
 
-/* The policy of a handle, verified; *error tells damage from absence. */
+/* The policy of a handle, copied and verified; *error tells damage from absence. */
 static const struct policy *
 find_policy(struct reader *r, uint32_t handle, bool *error)
 {
@@ -358,13 +359,15 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
 		return NULL;
 	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
+	uint64_t *copy = r->blocks[handle % CACHED_POLICIES];
 	uint32_t len = b->len;
-	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle ||
-	    b->sum != siphash13(r->geometry.k0, r->geometry.k1, (uint64_t)handle << 32 | len, b->bytes, len) ||
-	    policy_read(&c->policy, b->bytes, len) != POLICY_OK) {
-		c->off = 0;
+	c->off = 0;
+	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle)
 		return NULL;
-	}
+	memcpy(copy, b->bytes, len);
+	if (b->sum != siphash13(r->geometry.k0, r->geometry.k1, (uint64_t)handle << 32 | len, copy, len) ||
+	    policy_read(&c->policy, copy, len) != POLICY_OK)
+		return NULL;
 	*error = false;
 	c->off = off;
 	c->handle = handle;
@@ -808,10 +811,9 @@ reader_each(struct reader *r, const struct span *realm, int (*each)(const struct
 int
 reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *arg), void *arg)
 {
-	_Alignas(8) char copy[POLICY_MAX];
 	int stop = reader_refresh(r);
 	uint64_t table = r->table;
-	struct policy p;
+	bool is_damaged;
 
 	for (uint32_t i = 0; stop == 0 && (stop = keep_up(r, table)) == 0; i++) {
 		struct shard *s = current_policies(r);
@@ -819,16 +821,9 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 			return r->error;
 		if (i >= s->groups * 8)
 			break;
-		uint64_t off = atomic_load_explicit(&s->slots[i], memory_order_acquire);
-		if (off == 0 || off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
-			continue;
-		const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
-		uint32_t len = b->len;
-		if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b)
-			continue;
-		memcpy(copy, b->bytes, len);
-		if (policy_read(&p, copy, len) == POLICY_OK)
-			stop = each(&p, arg);
+		const struct policy *p = find_policy(r, i, &is_damaged);
+		if (p != NULL)
+			stop = each(p, arg);
 	}
 	return stop;
 }

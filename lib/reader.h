@@ -40,9 +40,9 @@ const char *reader_strerror(const struct reader *r);
 /*
  * The row that answers (realm, origin) at now_s (seconds since 1970), most
  * specific first. o == NULL: only the rule * may match (no origin, null, or a
- * malformed one). m->policy points into r and the map: it lives until the next
- * call with this reader, and what it says counts only if reader_is_current()
- * is still true after it was used.
+ * malformed one). m->policy points into r: it lives until the next call with
+ * this reader, and what it says counts only if reader_is_current() is still
+ * true after it was used.
  */
 void	 reader_find(struct reader *r, struct span realm, const struct origin *o, int64_t now_s,
 	    struct match *m);
@@ -102,7 +102,7 @@ void	 reader_info(struct reader *r, struct table_info *ti);
  */
 int	 reader_each(struct reader *r, const struct span *realm,
 	    int (*each)(const struct row *row, void *arg), void *arg);
-/* Every policy, likewise. */
+/* Every policy, likewise; it lives as long as its call of each(). */
 int	 reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *arg), void *arg);
 
 /* One row by its key as written. 0, -ENOENT, -errno. The spans point into buf. */

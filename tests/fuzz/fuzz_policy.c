@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * First byte 'T': "T\nNAME\nLIST\nLIST\nLIST", words by spaces, compiled and
- * opened again. Anything else: the rest is a compiled block, used as it is and
- * once more after its bytes have become zeros.
+ * opened again. Anything else: the rest is a compiled block, used as it is.
  */
 #include "response.h"
 
@@ -97,8 +96,6 @@ open_block(const uint8_t *bytes, size_t len)
 	memcpy(block, bytes, len);
 	if (policy_read(&p, block, len) == POLICY_OK) {
 		MUST(p.expose.at + p.expose.len <= block + len);
-		use(&p);
-		memset(block, 0, len);
 		use(&p);
 	}
 	free(block);

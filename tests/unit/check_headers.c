@@ -9,12 +9,6 @@
 #define LITERAL(s)	{ s, sizeof(s) - 1 }
 #define VARY_THREE	"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n"
 
-static struct span
-text(const char *s)
-{
-	return (struct span){ s, strlen(s) };
-}
-
 static const struct policy plain = {
 	.methods = LITERAL("DELETE,PUT"), .headers = LITERAL("x-a,x-b"), .expose = LITERAL("x-c"),
 	    .max_age = 600,
@@ -162,29 +156,6 @@ START_TEST(debug_says_why_and_what_would_be_allowed)
 }
 END_TEST
 
-/* A page that is given back reads as zeros; anything else is damage. Neither reaches the response. */
-START_TEST(bad_bytes_of_a_list_are_left_out)
-{
-	static const char bytes[] = { '\0', '\n', '\r', ' ', 0x7f, (char)0x80, ':', '"' };
-	char methods[] = "DELETE,PUT", headers[] = "x-a,x-b", expose[] = "x-c", buf[HEADERS_MAX + 1];
-	struct policy p = { .methods = text(methods), .headers = text(headers), .expose = text(expose),
-	    .max_age = 1 };
-	struct request q = ASKS("PUT", "x-a"), actual = ACTUAL;
-	struct match m = { MATCH_ROW, .policy = &p };
-	struct decision preflight, d;
-
-	decide_it(&q, &m, &preflight);
-	decide_it(&actual, &m, &d);
-	ck_assert(preflight.allow && d.allow);
-	methods[5] = headers[0] = expose[2] = bytes[_i];		/* the first, the last, and one between */
-	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &q, &preflight)] = '\0';
-	ck_assert_str_eq(buf,
-	    "Access-Control-Allow-Origin: https://a.com\r\nAccess-Control-Max-Age: 1\r\n" VARY_THREE);
-	buf[headers_write(buf, HEADERS_MAX, HEADERS_RESPONSE, &actual, &d)] = '\0';
-	ck_assert_str_eq(buf, "Access-Control-Allow-Origin: https://a.com\r\nVary: Origin\r\n");
-}
-END_TEST
-
 /* decide() never asks for both; browsers refuse such a response. */
 START_TEST(credentials_never_stand_beside_a_star)
 {
@@ -242,7 +213,6 @@ main(void)
 
 	LOOP(tc, writes_these_lines_in_this_order, cases);
 	LOOP(tc, debug_says_why_and_what_would_be_allowed, debug);
-	tcase_add_loop_test(tc, bad_bytes_of_a_list_are_left_out, 0, 8);
 	tcase_add_test(tc, credentials_never_stand_beside_a_star);
 	tcase_add_test(tc, the_longest_response_fits);
 	suite_add_tcase(suite, tc);
