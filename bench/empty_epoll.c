@@ -3,6 +3,10 @@
  * empty_epoll SOCKET THREADS TABLE -- responder/serve.c with nothing behind it:
  * no parameter is looked at, one answer to everything. The table is only there
  * because serve.c opens and refreshes one.
+ *
+ * find_epoll -- the same with FIND: it reads the parameters, parses the origin
+ * and finds its row, and gives the same one answer. What a decision cannot do
+ * without, and nothing else of it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,7 +19,18 @@
 #include "../responder/serve.h"
 #include "constant.h"
 
-/* In place of responder/request.c and reply.c. */
+#ifdef FIND
+static void
+find(struct replier *rp, const struct facts *f)
+{
+	struct origin o;
+	struct match m;
+
+	if (request_origin(&f->cors, &o) == ORIGIN_OK)
+		reader_find(rp->reader, f->cors.realm, &o, 0, &m);
+}
+#else
+/* In place of responder/request.c. */
 void
 facts_read(struct facts *f, char *const *envp)
 {
@@ -23,12 +38,20 @@ facts_read(struct facts *f, char *const *envp)
 	(void)envp;
 }
 
-struct span
-reply_build(struct replier *rp, const struct facts *f, enum role role)
+static void
+find(struct replier *rp, const struct facts *f)
 {
 	(void)rp;
 	(void)f;
+}
+#endif
+
+/* In place of responder/reply.c. */
+struct span
+reply_build(struct replier *rp, const struct facts *f, enum role role)
+{
 	(void)role;
+	find(rp, f);
 	return (struct span){ CONSTANT_ANSWER, sizeof CONSTANT_ANSWER - 1 };
 }
 

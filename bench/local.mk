@@ -1,6 +1,7 @@
 # bench: built by `make bench`, `make bench-quick` and `make check`, never by a plain `make`.
 bench_programs = bench/lookup bench/storm bench/sync \
-	bench/fcgi_load bench/bare bench/empty_classic bench/empty_epoll bench/allocations.so
+	bench/fcgi_load bench/bare bench/empty_classic bench/empty_epoll bench/find_epoll \
+	bench/allocations.so
 check_PROGRAMS += $(bench_programs)
 TESTS += bench/smoke
 EXTRA_DIST += bench/RESULTS.md bench/bench.py bench/plot.py bench/postgres.py bench/report.py bench/smoke \
@@ -51,6 +52,10 @@ bench_empty_classic_LDADD = $(FCGI_LIBS)
 bench_empty_epoll_SOURCES = bench/constant.h bench/empty_epoll.c responder/serve.c responder/serve.h
 bench_empty_epoll_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
 bench_empty_epoll_LDADD = lib/libcorscache.a $(FCGI_LIBS)
+bench_find_epoll_SOURCES = $(bench_empty_epoll_SOURCES) responder/request.c responder/request.h
+bench_find_epoll_CPPFLAGS = $(AM_CPPFLAGS) -DFIND
+bench_find_epoll_CFLAGS = $(bench_empty_epoll_CFLAGS)
+bench_find_epoll_LDADD = $(bench_empty_epoll_LDADD)
 # Preloaded; not sanitized: it goes below a sanitizer's own malloc.
 bench_allocations_so_SOURCES = bench/allocations.c
 bench_allocations_so_CFLAGS = $(WARN_CFLAGS) -fPIC

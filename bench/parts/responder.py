@@ -3,7 +3,9 @@
 
 Empty classic: libfcgi's threads in FCGX_Accept_r; a kept connection holds its
 thread, so others wait for ever ("served 1 of 16"). Empty epoll: our own
-serve.c; what ours costs beyond it is the decision. Bare: a read and a write of
+serve.c; what ours costs beyond it is the decision. Look-up alone: empty epoll
+that reads the parameters, parses the origin and finds its row, but answers the
+same constant: no decision can be cheaper than that. Bare: a read and a write of
 the same bytes, without FastCGI: nothing can be cheaper, so where bare is not
 twice as fast as empty classic, nothing is. Over kept connections it has, like
 empty classic, a thread for each, and no row where it could not serve all.
@@ -60,7 +62,7 @@ class NotStarted(RuntimeError):
 
 
 class Server:
-	"""One of the four programs, on a socket of its own. table: (directory, origins)."""
+	"""One of the five programs, on a socket of its own. table: (directory, origins)."""
 
 	def __init__(self, ctx, name, table, threads, preload=None):
 		self.ctx, self.name, self.directory = ctx, name, pathlib.Path(ctx.directory())
@@ -74,6 +76,7 @@ class Server:
 			    "--threads", threads],
 			"classic": [ctx.build / "bench/empty_classic", self.socket, threads],
 			"epoll": [ctx.build / "bench/empty_epoll", self.socket, threads, table],
+			"find": [ctx.build / "bench/find_epoll", self.socket, threads, table],
 			"bare": [ctx.build / "bench/bare", self.socket, threads],
 		}[name]
 		with on_cpus(CPUS[-1:] if self.is_alone else CPUS), open(self.directory / "log", "w") as log:
@@ -139,6 +142,8 @@ def rows(ctx, what, connections, lines):
 	text = {peer: PEERS[peer] + f", served {served[peer]} of {connections}" * (served[peer] < connections) for peer in lines if peer in PEERS}
 	for peer in (peer for peer in TARGETS if peer in text):
 		compare(what, "requests/s", "requests_per_s", peer, at_least=TARGETS[peer])
+	if "find" in served:
+		ctx.row(f"{what}: look-up alone", "requests/s", of("find", "requests_per_s"), text["epoll"], of("epoll", "requests_per_s"))
 	if "bare" in served and served["bare"] == connections:
 		ctx.row(f"{what}: bare, the limit", "requests/s", of("bare", "requests_per_s"), text["classic"], of("classic", "requests_per_s"))
 	for peer in text:
@@ -163,7 +168,7 @@ def speed(ctx, started, threads, kept, connections):
 
 def few_origins(ctx):
 	"""What of the decision is memory: among few origins every look-up finds its lines in the cache."""
-	with servers(ctx, ("ours", "epoll"), fill(ctx, FEW), 1) as started:
+	with servers(ctx, ("ours", "find", "epoll"), fill(ctx, FEW), 1) as started:
 		for kept in (False, True):
 			what = f"{shape(kept)}, 16 connections, 1 thread, {FEW} origins"
 			ctx.say(what)
@@ -256,7 +261,7 @@ def measure(ctx):
 	table = fill(ctx, MANY)
 	points = {}
 	for threads in ctx.pick((1, 2), (1, 2), (2,)):
-		with servers(ctx, ("ours", *PEERS), table, threads) as started:
+		with servers(ctx, ("ours", *(("find",) * (threads == 1)), *PEERS), table, threads) as started:
 			for kept in (False, True):
 				for connections in ctx.pick((1, 2, 4, 16, 64, 256), (1, 16), (16,)):
 					points[kept, threads, connections] = speed(ctx, started, threads, kept, connections)
