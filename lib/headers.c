@@ -10,46 +10,45 @@ _Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_METHODS + ACRH_
 _Static_assert(HEADERS_MAX >= OVERHEAD + ORIGIN_MAX + POLICY_MAX_HEADERS, "an actual response");
 _Static_assert(HEADERS_DEBUG_MAX >= OVERHEAD + POLICY_MAX_METHODS + POLICY_MAX_HEADERS, "what a refusal would have allowed");
 
+/* Lines, or what they begin with. */
 enum field {
 	FIELD_ALLOW_ORIGIN,
-	FIELD_ALLOW_CREDENTIALS,
 	FIELD_ALLOW_METHODS,
 	FIELD_ALLOW_HEADERS,
 	FIELD_EXPOSE_HEADERS,
 	FIELD_MAX_AGE,
-	FIELD_VARY,
+	LINE_ALLOW_CREDENTIALS,
+	LINE_VARY_ORIGIN,
+	LINE_VARY_PREFLIGHT,
 	FIELD_COUNT
 };
 
 #define LITERAL(text)	{ text, sizeof(text) - 1 }
+#define PREFLIGHT_NAMES	"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
-static const struct span field_names[][FIELD_COUNT] = {
+static const struct span fields[][FIELD_COUNT] = {
 	[HEADERS_RESPONSE] = {
 		[FIELD_ALLOW_ORIGIN] = LITERAL("Access-Control-Allow-Origin: "),
-		[FIELD_ALLOW_CREDENTIALS] = LITERAL("Access-Control-Allow-Credentials: "),
 		[FIELD_ALLOW_METHODS] = LITERAL("Access-Control-Allow-Methods: "),
 		[FIELD_ALLOW_HEADERS] = LITERAL("Access-Control-Allow-Headers: "),
 		[FIELD_EXPOSE_HEADERS] = LITERAL("Access-Control-Expose-Headers: "),
 		[FIELD_MAX_AGE] = LITERAL("Access-Control-Max-Age: "),
-		[FIELD_VARY] = LITERAL("Vary: "),
+		[LINE_ALLOW_CREDENTIALS] = LITERAL("Access-Control-Allow-Credentials: true\r\n"),
+		[LINE_VARY_ORIGIN] = LITERAL("Vary: Origin\r\n"),
+		[LINE_VARY_PREFLIGHT] = LITERAL("Vary: " PREFLIGHT_NAMES "\r\n"),
 	},
 	[HEADERS_VARIABLES] = {
 		[FIELD_ALLOW_ORIGIN] = LITERAL("Variable-CORS_ALLOW_ORIGIN: "),
-		[FIELD_ALLOW_CREDENTIALS] = LITERAL("Variable-CORS_ALLOW_CREDENTIALS: "),
 		[FIELD_ALLOW_METHODS] = LITERAL("Variable-CORS_ALLOW_METHODS: "),
 		[FIELD_ALLOW_HEADERS] = LITERAL("Variable-CORS_ALLOW_HEADERS: "),
 		[FIELD_EXPOSE_HEADERS] = LITERAL("Variable-CORS_EXPOSE_HEADERS: "),
 		[FIELD_MAX_AGE] = LITERAL("Variable-CORS_MAX_AGE: "),
-		[FIELD_VARY] = LITERAL("Variable-CORS_VARY: "),
+		[LINE_ALLOW_CREDENTIALS] = LITERAL("Variable-CORS_ALLOW_CREDENTIALS: true\r\n"),
+		[LINE_VARY_ORIGIN] = LITERAL("Variable-CORS_VARY: Origin\r\n"),
+		[LINE_VARY_PREFLIGHT] = LITERAL("Variable-CORS_VARY: " PREFLIGHT_NAMES "\r\n"),
 	},
 };
-
-static const struct span vary_values[] = {
-	[VARY_NONE] = { "", 0 },
-	[VARY_ORIGIN] = LITERAL("Origin"),
-	[VARY_PREFLIGHT] = LITERAL("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
-};
-static const struct span any = LITERAL("*"), yes = LITERAL("true");
+static const struct span any = LITERAL("*");
 
 static char *
 put(char *p, struct span s)
@@ -135,7 +134,7 @@ put_preflight(char *p, const struct span names[FIELD_COUNT], const struct reques
 size_t
 headers_write(char *buf, size_t cap, enum headers_form form, const struct request *q, const struct decision *d)
 {
-	const struct span *names = field_names[form];
+	const struct span *names = fields[form];
 	char *p = buf;
 
 	assert(cap >= HEADERS_MAX);
@@ -143,14 +142,14 @@ headers_write(char *buf, size_t cap, enum headers_form form, const struct reques
 		p = put_line(p, names[FIELD_ALLOW_ORIGIN], d->echo == ECHO_ANY ? any : q->origin);
 		/* never beside a *, whatever the policy says */
 		if (d->echo == ECHO_ORIGIN && d->policy->credentials)
-			p = put_line(p, names[FIELD_ALLOW_CREDENTIALS], yes);
+			p = put(p, names[LINE_ALLOW_CREDENTIALS]);
 		if (d->class == REQUEST_PREFLIGHT)
 			p = put_preflight(p, names, q, d);
 		else
 			p = put_list_line(p, names[FIELD_EXPOSE_HEADERS], d->policy->expose);
 	}
 	if (d->vary != VARY_NONE)
-		p = put_line(p, names[FIELD_VARY], vary_values[d->vary]);
+		p = put(p, names[d->vary == VARY_ORIGIN ? LINE_VARY_ORIGIN : LINE_VARY_PREFLIGHT]);
 	return (size_t)(p - buf);
 }
 
