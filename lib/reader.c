@@ -436,10 +436,14 @@ suffix_starts(const struct origin *o, uint64_t mask, const char *at[RULE_MAX_DEP
 {
 	unsigned deepest = mask == 0 ? 0 : 63 - (unsigned)__builtin_clzll(mask), depth = 0;
 
-	/* the leftmost label is what the * covers: a suffix never reaches the host's first byte */
-	for (const char *p = o->host.at + o->host.len - 1; p > o->host.at && depth < deepest; p--)
-		if (*p == '.')
-			at[++depth] = p + 1;
+	/*
+	 * The leftmost label is what the * covers: a suffix never reaches the host's first byte. No branch a
+	 * byte: where the dots are cannot be predicted.
+	 */
+	for (const char *p = o->host.at + o->host.len - 1; p > o->host.at && depth < deepest; p--) {
+		at[depth + 1] = p + 1;
+		depth += *p == '.';
+	}
 	return depth;
 }
 
