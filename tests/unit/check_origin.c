@@ -257,6 +257,54 @@ START_TEST(says_why_it_refuses_an_origin)
 }
 END_TEST
 
+/* The status of "https://" and a host of len letters, but for one byte. */
+static enum origin_status
+status_with(size_t len, size_t at, char byte)
+{
+	char text[128] = "https://";
+	struct origin o;
+
+	memset(text + 8, 'a', len);
+	text[8 + at] = byte;
+	return origin_parse(&o, text, 8 + len);
+}
+
+/* Short hosts and long ones go different ways: what is said of a byte in the one holds in the other. */
+START_TEST(a_byte_is_judged_alike_in_short_and_long_hosts)
+{
+	for (int byte = 0; byte < 256; byte++) {
+		char c = (char)byte;
+
+		for (size_t len = 3; len <= 60; len++)
+			for (size_t at = 0; at < len; at++) {
+				enum origin_status want = status_with(3, at == 0 ? 0 : at == len - 1 ? 2 : 1, c);
+				enum origin_status got = status_with(len, at, c);
+
+				ck_assert_msg(got == want, "byte %d at %zu of %zu: %s; want %s", byte, at, len,
+				    origin_strstatus(got), origin_strstatus(want));
+			}
+	}
+}
+END_TEST
+
+START_TEST(no_label_is_empty_wherever_two_dots_stand)
+{
+	char text[128] = "https://";
+	struct origin o;
+
+	for (size_t len = 3; len <= 60; len++)
+		for (size_t i = 0; i < len; i++)
+			for (size_t j = i + 1; j < len; j++) {
+				bool is_empty = i == 0 || j == i + 1 || j == len - 1;
+
+				memset(text + 8, 'a', len);
+				text[8 + i] = text[8 + j] = '.';
+				ck_assert_msg(origin_parse(&o, text, 8 + len) == (is_empty ? ORIGIN_BAD_LABEL : ORIGIN_OK),
+				    "dots at %zu and %zu of %zu", i, j, len);
+			}
+}
+END_TEST
+
 START_TEST(a_nul_byte_is_no_end)
 {
 	static const char text[] = "https://a.com\0.b.com";
@@ -497,6 +545,8 @@ main(void)
 	LOOP(tc, takes_rules_apart_or_says_why_not, rules);
 	LOOP(tc, matches_whole_labels_only, matches);
 	LOOP(tc, http_is_insecure_but_for_loopback, insecure);
+	tcase_add_test(tc, a_byte_is_judged_alike_in_short_and_long_hosts);
+	tcase_add_test(tc, no_label_is_empty_wherever_two_dots_stand);
 	tcase_add_test(tc, a_nul_byte_is_no_end);
 	tcase_add_test(tc, a_realm_has_no_controls);
 	tcase_add_test(tc, every_status_has_words_of_its_own);
