@@ -78,7 +78,7 @@ main(int argc, char **argv)
 	int error, signo;
 
 	if (argc != 4) {
-		fputs("usage: empty_epoll SOCKET THREADS TABLE\n", stderr);
+		fprintf(stderr, "usage: %s SOCKET THREADS TABLE\n", program_invocation_short_name);
 		return 64;
 	}
 	sigemptyset(&signals);
@@ -92,7 +92,7 @@ main(int argc, char **argv)
 	};
 	error = serve_start(&server, &options);
 	if (error != 0) {
-		fprintf(stderr, "empty_epoll: %s\n", strerror(-error));
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, strerror(-error));
 		return 1;
 	}
 	do

@@ -84,7 +84,7 @@ policies_each(const struct policies *set, void (*each)(struct known *k, void *ar
 int
 known_compile(struct known *k, const struct policy_row *row)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	size_t len = 0;
 	void *copy;
 

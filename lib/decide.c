@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "decide.h"
 
-#include <assert.h>
 #include <string.h>
 
 const char *
@@ -85,7 +84,8 @@ origin_trouble(const struct request *q, enum origin_status status)
 		return REASON_ORIGIN_REPEATED;
 	if (status == ORIGIN_NULL)
 		return REASON_ORIGIN_NULL;
-	return status == ORIGIN_OK ? REASON_ALLOWED : REASON_ORIGIN_MALFORMED;
+	/* the length by itself: headers_write() has room for no more, whatever the caller says of it */
+	return status == ORIGIN_OK && q->origin.len <= ORIGIN_MAX ? REASON_ALLOWED : REASON_ORIGIN_MALFORMED;
 }
 
 static enum reason
@@ -197,7 +197,6 @@ decide(const struct request *q, enum origin_status status, const struct match *m
 	d->policy = m->policy;
 	if (d->class == REQUEST_PREFLIGHT && (d->reason = check_preflight(q, d)) != REASON_ALLOWED)
 		return;
-	assert(m->form == RULE_ANY || q->origin.len <= ORIGIN_MAX);	/* it parsed; headers_write() has room for no more */
 	d->allow = true;
 	d->echo = m->form == RULE_ANY ? ECHO_ANY : ECHO_ORIGIN;
 	if (d->echo == ECHO_ANY && m->realm_only_any)

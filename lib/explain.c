@@ -268,7 +268,7 @@ print_next_unsafe(FILE *out, const struct explanation *e)
 static void
 print_next_method(FILE *out, const struct explanation *e)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	const struct policy_row row = { .name = span_of("x"), .methods = &e->request.acrm, .nmethods = 1,
 		.max_age = POLICY_NO_MAX_AGE };
 	struct policy p;
@@ -285,7 +285,7 @@ print_next_method(FILE *out, const struct explanation *e)
 static void
 print_next_header(FILE *out, const struct explanation *e)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	const struct policy_row row = { .name = span_of("x"), .headers = &e->answer.decision.culprit, .nheaders = 1,
 		.max_age = POLICY_NO_MAX_AGE };
 	enum policy_status status;

@@ -26,7 +26,7 @@ enum field {
 #define LITERAL(text)	{ text, sizeof(text) - 1 }
 #define PREFLIGHT_NAMES	"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
-static const struct span fields[][FIELD_COUNT] = {
+static const struct span forms[][FIELD_COUNT] = {
 	[HEADERS_RESPONSE] = {
 		[FIELD_ALLOW_ORIGIN] = LITERAL("Access-Control-Allow-Origin: "),
 		[FIELD_ALLOW_METHODS] = LITERAL("Access-Control-Allow-Methods: "),
@@ -116,40 +116,40 @@ put_echo_line(char *start, struct span name, const struct request *q)
 }
 
 static char *
-put_preflight(char *p, const struct span names[FIELD_COUNT], const struct request *q, const struct decision *d)
+put_preflight(char *p, const struct span fields[FIELD_COUNT], const struct request *q, const struct decision *d)
 {
 	const struct policy *policy = d->policy;
 
 	if (policy->any_method)
-		p = put_line(p, names[FIELD_ALLOW_METHODS], q->acrm);
+		p = put_line(p, fields[FIELD_ALLOW_METHODS], q->acrm);
 	else
-		p = put_list_line(p, names[FIELD_ALLOW_METHODS], policy->methods);
+		p = put_list_line(p, fields[FIELD_ALLOW_METHODS], policy->methods);
 	if (policy->any_header)
-		p = put_echo_line(p, names[FIELD_ALLOW_HEADERS], q);
+		p = put_echo_line(p, fields[FIELD_ALLOW_HEADERS], q);
 	else if (d->asks_for_headers)
-		p = put_list_line(p, names[FIELD_ALLOW_HEADERS], policy->headers);
-	return put_max_age_line(p, names[FIELD_MAX_AGE], policy->max_age);
+		p = put_list_line(p, fields[FIELD_ALLOW_HEADERS], policy->headers);
+	return put_max_age_line(p, fields[FIELD_MAX_AGE], policy->max_age);
 }
 
 size_t
 headers_write(char *buf, size_t cap, enum headers_form form, const struct request *q, const struct decision *d)
 {
-	const struct span *names = fields[form];
+	const struct span *fields = forms[form];
 	char *p = buf;
 
 	assert(cap >= HEADERS_MAX);
 	if (d->echo != ECHO_NONE) {
-		p = put_line(p, names[FIELD_ALLOW_ORIGIN], d->echo == ECHO_ANY ? any : q->origin);
+		p = put_line(p, fields[FIELD_ALLOW_ORIGIN], d->echo == ECHO_ANY ? any : q->origin);
 		/* never beside a *, whatever the policy says */
 		if (d->echo == ECHO_ORIGIN && d->policy->credentials)
-			p = put(p, names[LINE_ALLOW_CREDENTIALS]);
+			p = put(p, fields[LINE_ALLOW_CREDENTIALS]);
 		if (d->class == REQUEST_PREFLIGHT)
-			p = put_preflight(p, names, q, d);
+			p = put_preflight(p, fields, q, d);
 		else
-			p = put_list_line(p, names[FIELD_EXPOSE_HEADERS], d->policy->expose);
+			p = put_list_line(p, fields[FIELD_EXPOSE_HEADERS], d->policy->expose);
 	}
 	if (d->vary != VARY_NONE)
-		p = put(p, names[d->vary == VARY_ORIGIN ? LINE_VARY_ORIGIN : LINE_VARY_PREFLIGHT]);
+		p = put(p, fields[d->vary == VARY_ORIGIN ? LINE_VARY_ORIGIN : LINE_VARY_PREFLIGHT]);
 	return (size_t)(p - buf);
 }
 

@@ -60,8 +60,8 @@ enum policy_status {
 };
 
 /*
- * Writes the compiled form to block (POLICY_MAX bytes, 8-aligned) and its
- * length, a multiple of 8, to *len. On failure *culprit (may be NULL) is the
+ * Writes the compiled form to block (POLICY_MAX bytes) and its length, a
+ * multiple of 8, to *len. On failure *culprit (may be NULL) is the
  * element at fault and nothing else is said about block.
  */
 enum policy_status	 policy_compile(const struct policy_row *row, void *block, size_t *len,
@@ -82,8 +82,8 @@ struct policy {
 };
 
 /*
- * Opens a block of len bytes, which must not change meanwhile: who reads the
- * shared table hands over a copy. Any bytes at all are safe: POLICY_OK or
+ * Opens a block of len bytes, which must not change meanwhile: whoever is not
+ * the shared table's writer hands over a copy. Any bytes at all are safe: POLICY_OK or
  * POLICY_BAD_BLOCK.
  */
 enum policy_status	 policy_read(struct policy *p, const void *block, size_t len);

@@ -45,7 +45,7 @@ struct reader {
 	struct reader_part policies;
 	struct reader_part shards[LAYOUT_MAX_SHARDS];
 	struct cached_policy cache[CACHED_POLICIES];
-	uint64_t	 blocks[CACHED_POLICIES][(POLICY_MAX + 7) / 8];	/* of the cache: pages are touched as they fill */
+	char		 blocks[CACHED_POLICIES][POLICY_MAX];	/* of the cache: pages are touched as they fill */
 	int		 error;		/* last trouble, -errno */
 	const char	*error_what;
 	char		 error_text[PATH_MAX + 96];
@@ -177,8 +177,11 @@ follow(struct reader *r)
 	/* in this order: a hold is lifted after the table that lifts it is named */
 	r->held_all = atomic_load_explicit(&r->ctl->held_all, memory_order_acquire) != 0;
 	table = atomic_load_explicit(&r->ctl->table, memory_order_acquire);
-	if (table == 0)
+	if (table == 0) {
+		if (r->root != NULL)
+			forget_table(r);
 		return -ENODATA;
+	}
 	if (table != r->table || r->root == NULL) {
 		int error;
 		forget_table(r);
@@ -359,8 +362,8 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
 		return NULL;
 	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
-	uint64_t *copy = r->blocks[handle % CACHED_POLICIES];
-	uint32_t len = b->len;
+	char *copy = r->blocks[handle % CACHED_POLICIES];
+	uint32_t len = __atomic_load_n(&b->len, __ATOMIC_RELAXED);	/* once: it was checked when it is used */
 	c->off = 0;
 	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle)
 		return NULL;
@@ -825,6 +828,7 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 			return r->error;
 		if (i >= s->groups * 8)
 			break;
+		r->cache[i % CACHED_POLICIES].off = 0;	/* what the table holds now, not what was read before */
 		const struct policy *p = find_policy(r, i, &is_damaged);
 		if (p != NULL)
 			stop = each(p, arg);

@@ -102,7 +102,7 @@ void	 reader_info(struct reader *r, struct table_info *ti);
  */
 int	 reader_each(struct reader *r, const struct span *realm,
 	    int (*each)(const struct row *row, void *arg), void *arg);
-/* Every policy, likewise; it lives as long as its call of each(). */
+/* Every policy, likewise, but damaged ones; it lives as long as its call of each(). */
 int	 reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *arg), void *arg);
 
 /* One row by its key as written. 0, -ENOENT, -errno. The spans point into buf. */

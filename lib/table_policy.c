@@ -147,7 +147,7 @@ put_block(struct table *t, uint32_t handle, const void *bytes, size_t len)
 int
 table_policy_put(struct table *t, const struct policy_row *row, enum policy_status *why)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	struct policy_name *name;
 	size_t len;
 	int error;

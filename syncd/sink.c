@@ -215,7 +215,7 @@ read_policy(const struct span *columns, struct lists *l)
 static int
 check_policy(const struct span *columns, struct lists *l, bool *is_refused)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	char name[4 * POLICY_MAX_NAME + 8];
 	enum policy_status status = POLICY_TOO_MANY;
 	size_t len;
@@ -720,7 +720,7 @@ sink_audit_begin(struct sink *s)
 int
 sink_audit_policy(struct sink *s, const struct span *columns)
 {
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 	struct policy p;
 	struct lists l;
 	struct key *key;

@@ -584,6 +584,27 @@ class Following(Case):
 		eventually("the second audit", lambda: d.status()["audits"] == 2)
 		self.assertEqual(d.status()["audit_drift"], drift)
 
+	def test_audit_repairs_a_damaged_policy(self):
+		self.sql("INSERT INTO cors.policies (name, methods) VALUES ('patching', '{PATCH}')")
+		d = self.syncd()
+		self.assert_equal(d)
+		d.order("audit")		# so that syncd's own reader has seen the policy before
+		eventually("the audit", lambda: d.status()["audits"] == 1)
+		self.assertEqual(d.status()["audit_drift"], 0)
+		damaged = 0
+		for path in glob.glob(f"{d.table}/v1/*.p*"):
+			with open(path, "r+b") as file:
+				at = file.read().find(b"PATCH")
+				if at >= 0:
+					file.seek(at)
+					file.write(b"p")
+					damaged += 1
+		self.assertEqual(damaged, 1)
+		d.order("audit")
+		eventually("the second audit", lambda: d.status()["audits"] == 2)
+		self.assertEqual(d.status()["audit_drift"], 1)
+		self.assert_equal(d)
+
 	def test_pruning(self):
 		d = self.syncd(sync__prune_s=1)
 		self.insert(B)

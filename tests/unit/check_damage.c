@@ -418,6 +418,62 @@ START_TEST(every_byte_of_records_and_policies_may_flip)
 }
 END_TEST
 
+static unsigned
+policies_of(struct reader *r)
+{
+	unsigned n = 0;
+
+	ck_assert_int_eq(reader_each_policy(r, count_policy, &n), 0);
+	return n;
+}
+
+/* What answers comes from a copy; who walks over the policies, as an audit does, is told what the table holds now. */
+START_TEST(a_walk_sees_damage_behind_the_copies)
+{
+	struct reader *r;
+
+	make_table();
+	restore_all();
+	r = open_reader(dir);
+	unsigned all = policies_of(r);
+	for (unsigned i = 0; i < nfiles; i++) {
+		const char *at = memmem(files[i].bytes, files[i].len, "DELETE", 6);
+		if (strstr(files[i].name, ".p") == NULL || at == NULL)
+			continue;
+		damage_with(&files[i], (size_t)(at - files[i].bytes), "d", 1);
+		ck_assert_uint_eq(policies_of(r), all - 1);
+		damage_with(&files[i], (size_t)(at - files[i].bytes), "D", 1);
+		ck_assert_uint_eq(policies_of(r), all);
+		all = 0;
+	}
+	ck_assert_uint_eq(all, 0);		/* it was there to be damaged */
+	reader_close(&r);
+}
+END_TEST
+
+/* A table that was in force is not asked for want of another. */
+START_TEST(no_table_answers_nothing)
+{
+	struct reader *r;
+	struct ctl ctl;
+
+	make_table();
+	restore_all();
+	r = open_reader(dir);
+	ck_assert_str_eq(find(r, "", "https://a.test").row, "https://a.test");
+	for (unsigned i = 0; i < nfiles; i++)
+		if (strcmp(files[i].name, "ctl") == 0) {
+			memcpy(&ctl, files[i].bytes, sizeof ctl);
+			ctl.table = 0;
+			ctl.epoch++;
+			damage_with(&files[i], 0, (const char *)&ctl, sizeof ctl);
+		}
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(find(r, "", "https://a.test").match.state, MATCH_NOT_READY);
+	reader_close(&r);
+}
+END_TEST
+
 START_TEST(one_damaged_byte_is_noticed)
 {
 	uint64_t rounds = setting("CORSCACHE_OPS", 2000);
@@ -611,6 +667,8 @@ main(void)
 		die("setrlimit: %s", strerror(errno));
 	tcase_add_test(tc, the_undamaged_table_answers);
 	tcase_add_test(tc, every_byte_of_records_and_policies_may_flip);
+	tcase_add_test(tc, a_walk_sees_damage_behind_the_copies);
+	tcase_add_test(tc, no_table_answers_nothing);
 	tcase_add_test(tc, one_damaged_byte_is_noticed);
 	tcase_add_test(tc, any_bytes_are_safe_to_read);
 	tcase_add_test(tc, files_of_any_size_and_place_are_safe_to_attach);

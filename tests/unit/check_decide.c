@@ -253,6 +253,27 @@ START_TEST(decides)
 }
 END_TEST
 
+/* Whatever is said of it: no response has room for more. */
+START_TEST(a_long_origin_is_never_echoed)
+{
+	static char origin[ORIGIN_MAX + 1];
+	struct request q = { .method = LITERAL("GET"), .nmethod = 1, .norigin = 1 };
+	struct match m = ROW(&plain), star = STAR(&plain);
+	struct decision d;
+
+	memset(origin, 'a', sizeof origin);
+	q.origin = (struct span){ origin, sizeof origin };
+	decide(&q, ORIGIN_OK, &m, false, &d);
+	ck_assert_int_eq(d.reason, REASON_ORIGIN_MALFORMED);
+	ck_assert_int_eq(d.echo, ECHO_NONE);
+	decide(&q, ORIGIN_OK, &star, false, &d);
+	ck_assert_int_eq(d.echo, ECHO_ANY);
+	q.origin.len = ORIGIN_MAX;
+	decide(&q, ORIGIN_OK, &m, false, &d);
+	ck_assert_int_eq(d.echo, ECHO_ORIGIN);
+}
+END_TEST
+
 START_TEST(every_reason_is_seen_and_has_words)
 {
 	bool seen[REASON_COUNT] = { false };
@@ -403,6 +424,7 @@ main(void)
 
 	LOOP(tc, classifies_before_anything_else, classes);
 	LOOP(tc, decides, cases);
+	tcase_add_test(tc, a_long_origin_is_never_echoed);
 	LOOP(tc, unsafe_rows_need_consent_and_any_has_none, unsafe);
 	LOOP(tc, lists_are_read_as_browsers_and_proxies_write_them, lists);
 	tcase_add_test(tc, an_origin_counts_once);

@@ -685,7 +685,7 @@ struct lib_row {
 	bool		 active;
 	struct rule	 rule;
 	struct policy	 policy;
-	_Alignas(8) char block[POLICY_MAX];
+	char block[POLICY_MAX];
 };
 
 static struct span

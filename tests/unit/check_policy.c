@@ -46,7 +46,7 @@ words(struct span *spans, const char *s)
 struct fixture {
 	struct span		 lists[3][MAX];
 	struct policy_row	 row;
-	_Alignas(8) char	 block[POLICY_MAX];
+	char			 block[POLICY_MAX];
 	size_t			 len;
 	struct policy		 policy;
 };
@@ -254,7 +254,7 @@ END_TEST
 START_TEST(the_largest_policy_fits_its_block)
 {
 	char name[POLICY_MAX_NAME], guarded[POLICY_MAX + 8];
-	_Alignas(8) char *block = guarded;
+	char *block = guarded;
 	size_t len;
 
 	memset(name, 'n', sizeof(name));
@@ -363,7 +363,7 @@ END_TEST
 /* Any change of a block's head, and any other length, is refused or harmless. */
 START_TEST(a_damaged_block_is_refused)
 {
-	_Alignas(8) char block[POLICY_MAX + 8];
+	char block[POLICY_MAX + 8];
 	struct policy p;
 
 	f.row.max_age = 600;

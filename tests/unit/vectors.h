@@ -22,7 +22,7 @@ struct vector_rule {
 	struct rule		 rule;
 	struct policy		 policy;
 	char			 name[8];
-	uint64_t		 block[POLICY_MAX / sizeof(uint64_t)];
+	char			 block[POLICY_MAX];
 };
 
 struct vector_rules {
