@@ -2,8 +2,8 @@
 /*
  * storm -- readers while the writer writes: each look-up timed on its own, by
  * reader processes that do nothing else, in phases that take turns. Beside
- * them a control process does nothing but read the clock: what it sees, the
- * scheduler or the machine did. Prints a line of JSON per phase and round.
+ * them a control process reads the clock and memory of its own: what it sees,
+ * the scheduler or the machine did. Prints a line of JSON per phase and round.
  *
  * A slow look-up's time is told apart by the reader's CPU clock: what is left
  * after its time off the CPU is ours to explain (`on_cpu`). A reader that never
@@ -214,14 +214,32 @@ read_until_told(struct record_of_times *to, uint64_t seed)
 	free(pool);
 }
 
-static void
-watch_the_clock(struct record_of_times *to)
+/* As much as the table takes, or so: a hypervisor that moves memory stops who touches it. */
+static uint64_t *
+own_memory(size_t words)
 {
+	uint64_t *memory = mmap(NULL, words * sizeof *memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		die("mmap", errno);
+	madvise(memory, words * sizeof *memory, MADV_HUGEPAGE);
+	for (size_t i = 0; i < words; i++)
+		memory[i] = i;
+	return memory;
+}
+
+static void
+watch_the_machine(struct record_of_times *to, uint64_t seed)
+{
+	size_t words = options.load.origins * 8;
+	const uint64_t *memory = own_memory(words);
 	struct stopwatch s = { .to = to };
+	volatile uint64_t sum = 0;
 
 	wait_for_start();
 	stopwatch_check(&s);
 	for (unsigned i = 0; ; i++) {
+		sum += memory[random_next(&seed) % words];
 		stopwatch_lap(&s);
 		if (i % CHECK_EVERY == 0) {
 			if (shared->stop)
@@ -239,10 +257,7 @@ start(void (*run)(struct record_of_times *, uint64_t), struct record_of_times *t
 	if (pid < 0)
 		die("fork", errno);
 	if (pid == 0) {
-		if (run != NULL)
-			run(to, seed);
-		else
-			watch_the_clock(to);
+		run(to, seed);
 		_exit(0);
 	}
 	return pid;
@@ -388,7 +403,7 @@ run_phase(struct storm *s, const char *phase, unsigned round)
 	for (unsigned i = 0; i < options.readers; i++)
 		children[n++] = start(read_until_told, &shared->readers[i], 1000 * round + i);
 	if (!options.no_control)
-		children[n++] = start(NULL, &shared->control, 0);
+		children[n++] = start(watch_the_machine, &shared->control, 1000 * round + MOST_READERS);
 	while (shared->ready < n)
 		usleep(1000);
 	reader_info(r, &before);
