@@ -61,8 +61,8 @@ enum policy_status {
 
 /*
  * Writes the compiled form to block (POLICY_MAX bytes) and its length, a
- * multiple of 8, to *len. On failure *culprit (may be NULL) is the
- * element at fault and nothing else is said about block.
+ * multiple of 8, to *len. On failure *culprit (may be NULL) is the element at
+ * fault and nothing else is said about block.
  */
 enum policy_status	 policy_compile(const struct policy_row *row, void *block, size_t *len,
 			    struct span *culprit);
@@ -83,8 +83,8 @@ struct policy {
 
 /*
  * Opens a block of len bytes, which must not change meanwhile: whoever is not
- * the shared table's writer hands over a copy. Any bytes at all are safe: POLICY_OK or
- * POLICY_BAD_BLOCK.
+ * the shared table's writer hands over a copy. Any bytes at all are safe:
+ * POLICY_OK or POLICY_BAD_BLOCK.
  */
 enum policy_status	 policy_read(struct policy *p, const void *block, size_t len);
 

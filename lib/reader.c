@@ -341,12 +341,36 @@ reader_refresh(struct reader *r)
 
 enum probe { PROBE_MISS, PROBE_HIT, PROBE_ERROR };
 
-/* The policy of a handle, copied and verified; *error tells damage from absence. */
+/* Copies and verifies the block at off, which is kept for its handle. NULL: it is damaged. */
+static const struct policy *
+read_policy(struct reader *r, const struct shard *s, uint32_t handle, uint64_t off)
+{
+	struct cached_policy *c = &r->cache[handle % CACHED_POLICIES];
+	char *copy = r->blocks[handle % CACHED_POLICIES];
+
+	c->off = 0;
+	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
+		return NULL;
+	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
+	uint32_t len = __atomic_load_n(&b->len, __ATOMIC_RELAXED);	/* once: it was checked when it is used */
+	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle)
+		return NULL;
+	memcpy(copy, b->bytes, len);
+	if (b->sum != siphash13(r->geometry.k0, r->geometry.k1, (uint64_t)handle << 32 | len, copy, len) ||
+	    policy_read(&c->policy, copy, len) != POLICY_OK)
+		return NULL;
+	c->off = off;
+	c->handle = handle;
+	return &c->policy;
+}
+
+/* The policy of a handle, as it was verified; *error tells damage from absence. */
 static const struct policy *
 find_policy(struct reader *r, uint32_t handle, bool *error)
 {
 	struct shard *s = current_policies(r);
-	struct cached_policy *c;
+	const struct cached_policy *c = &r->cache[handle % CACHED_POLICIES];
+	const struct policy *p;
 	uint64_t off;
 
 	*error = s == NULL || handle >= s->groups * 8;
@@ -355,26 +379,11 @@ find_policy(struct reader *r, uint32_t handle, bool *error)
 	off = atomic_load_explicit(&s->slots[handle], memory_order_acquire);
 	if (off == 0)
 		return NULL;
-	c = &r->cache[handle % CACHED_POLICIES];
 	if (c->off == off && c->handle == handle)
 		return &c->policy;
-	*error = true;
-	if (off % 8 != 0 || off > s->arena_len || s->arena_len - off < sizeof(struct policy_block))
-		return NULL;
-	const struct policy_block *b = (const struct policy_block *)(const void *)(s->arena + off);
-	char *copy = r->blocks[handle % CACHED_POLICIES];
-	uint32_t len = __atomic_load_n(&b->len, __ATOMIC_RELAXED);	/* once: it was checked when it is used */
-	c->off = 0;
-	if (len > POLICY_MAX || len > s->arena_len - off - sizeof *b || b->handle != handle)
-		return NULL;
-	memcpy(copy, b->bytes, len);
-	if (b->sum != siphash13(r->geometry.k0, r->geometry.k1, (uint64_t)handle << 32 | len, copy, len) ||
-	    policy_read(&c->policy, copy, len) != POLICY_OK)
-		return NULL;
-	*error = false;
-	c->off = off;
-	c->handle = handle;
-	return &c->policy;
+	p = read_policy(r, s, handle, off);
+	*error = p == NULL;
+	return p;
 }
 
 /* What a record says at this moment: the row that answers, or as good as absent. */
@@ -820,7 +829,6 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 {
 	int stop = reader_refresh(r);
 	uint64_t table = r->table;
-	bool is_damaged;
 
 	for (uint32_t i = 0; stop == 0 && (stop = keep_up(r, table)) == 0; i++) {
 		struct shard *s = current_policies(r);
@@ -828,8 +836,9 @@ reader_each_policy(struct reader *r, int (*each)(const struct policy *p, void *a
 			return r->error;
 		if (i >= s->groups * 8)
 			break;
-		r->cache[i % CACHED_POLICIES].off = 0;	/* what the table holds now, not what was read before */
-		const struct policy *p = find_policy(r, i, &is_damaged);
+		uint64_t off = atomic_load_explicit(&s->slots[i], memory_order_acquire);
+		/* what the table holds now, not what was read before */
+		const struct policy *p = off == 0 ? NULL : read_policy(r, s, i, off);
 		if (p != NULL)
 			stop = each(p, arg);
 	}
