@@ -17,6 +17,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
+import bounds
 from postgres import Cluster, sessions
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -332,4 +333,4 @@ class Redundant(Case):
 if __name__ == "__main__":
 	os.environ["PGDATABASE"] = "lint"
 	Cluster()
-	unittest.main()
+	bounds.main()

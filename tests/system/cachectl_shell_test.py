@@ -15,6 +15,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
+import bounds
 CACHECTL = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve() / "cachectl" / "cachectl"
 DEADLINE_S = 60
 
@@ -162,4 +163,4 @@ print ready >>OUT
 
 
 if __name__ == "__main__":
-	unittest.main()
+	bounds.main()

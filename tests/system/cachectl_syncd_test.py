@@ -16,6 +16,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
+import bounds
 from postgres import Cluster, sessions
 
 BUILD = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve()
@@ -234,4 +235,4 @@ class Beside(unittest.TestCase):
 if __name__ == "__main__":
 	os.environ["PGDATABASE"] = "beside"
 	Cluster()
-	unittest.main()
+	bounds.main()

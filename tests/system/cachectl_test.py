@@ -18,6 +18,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
+import bounds
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 CACHECTL = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve() / "cachectl" / "cachectl"
 YES, NO, FAILED, MISUSED, ABSENT = 0, 1, 2, 64, 69
@@ -671,4 +672,4 @@ class Words(Case):
 
 
 if __name__ == "__main__":
-	unittest.main()
+	bounds.main()

@@ -18,12 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 import urllib.parse
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 WAIT_S = 30		# longest wait for anything that must happen
 sys.dont_write_bytecode = True
+import bounds	# noqa: E402
 
 stack = None
 
@@ -248,7 +248,7 @@ def main(*options):
 	global stack
 	signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))		# or the servers would stay
 	with Stack(*options) as stack:
-		result = unittest.main(module="__main__", exit=False, verbosity=2).result
+		result = bounds.run()
 		if not result.wasSuccessful():
 			stack.show_logs()
 	sys.exit(not result.wasSuccessful())

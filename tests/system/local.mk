@@ -10,7 +10,7 @@ system_tests = \
 	tests/system/responder_test.py
 TESTS += $(system_tests)
 EXTRA_DIST += $(system_tests) tests/stack tests/system/app.py tests/system/fcgi.py \
-	tests/system/harness.py tests/system/latency.py scripts/install-packages
+	tests/system/bounds.py tests/system/harness.py tests/system/latency.py scripts/install-packages
 
 # The halves of make check, and a make distcheck in which nothing but the build and the units is checked.
 .PHONY: check-system check-unit distcheck-unit

@@ -25,6 +25,7 @@ import threading
 import time
 import unittest
 
+import bounds
 import fcgi
 import harness
 
@@ -905,4 +906,4 @@ class Lifecycle(unittest.TestCase):
 
 if __name__ == "__main__":
 	program("corscache-responder")
-	unittest.main(verbosity=2)
+	bounds.main()

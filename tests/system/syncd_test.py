@@ -29,6 +29,7 @@ import threading
 import time
 import unittest
 
+import bounds
 import harness
 from harness import Psql, SqlError, eventually
 
@@ -1191,4 +1192,4 @@ class Random(Case):
 
 
 if __name__ == "__main__":
-	unittest.main(verbosity=2)
+	bounds.main()

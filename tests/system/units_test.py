@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import unittest
 
+import bounds
 import harness
 
 BUILD = pathlib.Path(os.environ.get("CORSCACHE_BUILD", ".")).resolve()
@@ -117,4 +118,4 @@ if __name__ == "__main__":
 	for name in ("systemd-analyze", "systemd-sysusers", "systemd-tmpfiles"):
 		if not shutil.which(name):
 			harness.skip(f"{name} is not installed (Debian: systemd)")
-	unittest.main(verbosity=2)
+	bounds.main()

@@ -24,6 +24,7 @@ import threading
 import time
 import unittest
 
+import bounds
 import fcgi
 import harness
 
@@ -812,4 +813,4 @@ class Top(unittest.TestCase):
 
 
 if __name__ == "__main__":
-	unittest.main(verbosity=2)
+	bounds.main()

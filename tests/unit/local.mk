@@ -95,6 +95,8 @@ tests_unit_check_damage_SOURCES = tests/unit/check_damage.c tests/unit/tables.h 
 tests_unit_check_damage_CFLAGS = $(unit_cflags)
 tests_unit_check_damage_LDFLAGS = -Wl,--wrap=mmap
 tests_unit_check_damage_LDADD = $(unit_libs)
+TESTS += tests/unit/bounded_test.py
+EXTRA_DIST += tests/unit/bounded_test.py
 TESTS += tests/unit/arrows.py
 EXTRA_DIST += tests/unit/arrows.py
 
