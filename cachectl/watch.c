@@ -60,6 +60,6 @@ watch_rate(char buf[32], uint64_t now, uint64_t before, double seconds)
 	if (rate >= 0.05 && rate < 99.95)
 		snprintf(buf, 32, "%.1f", rate);
 	else
-		snprintf(buf, 32, "%.31s", human_count(count, (uint64_t)(rate + 0.5)));
+		snprintf(buf, 32, "%.31s", human_count(count, rate < 1e18 ? (uint64_t)(rate + 0.5) : (uint64_t)1e18));
 	return buf;
 }

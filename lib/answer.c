@@ -14,7 +14,7 @@ is_stale(struct reader *r, const struct answer_options *opt)
 	if (opt->max_stale_s == 0)
 		return false;
 	reader_status(r, &st);
-	return opt->now_s * 1000 - st.fresh_at > opt->max_stale_s * 1000;
+	return status_is_stale(&st, opt->max_stale_s, opt->now_s * 1000);
 }
 
 static void

@@ -166,11 +166,16 @@ count_owners(int fd)
 	return owners;
 }
 
-/* No thread counts to 2^63: such a cell was scribbled over, or set below zero, and must not be believed. */
+/* Nine years in nanoseconds; who adds up all buckets stays below 2^63. */
+#define CELL_END	(UINT64_C(1) << 58)
+_Static_assert(COUNTERS_BUCKETS <= 32, "sums of cells do not overflow");
+
+/* No thread counts that far: such a cell was scribbled over, or set below zero, and must not be believed. */
 static uint64_t
-believable(uint64_t value)
+cell_sum(uint64_t sum, uint64_t value)
 {
-	return value <= INT64_MAX ? value : 0;
+	value = value < CELL_END ? value : 0;
+	return sum + value < CELL_END ? sum + value : CELL_END;
 }
 
 static void
@@ -183,7 +188,7 @@ add_slabs(const void *map, struct counters_sum *sum)
 	for (slot = 0; slot < SLOTS; slot++) {
 		cell = (const _Atomic uint64_t *)&slabs[slot].c;
 		for (i = 0; i < sizeof sum->cell / sizeof sum->cell[0]; i++)
-			sum->cell[i] += believable(atomic_load_explicit(&cell[i], memory_order_relaxed));
+			sum->cell[i] = cell_sum(sum->cell[i], atomic_load_explicit(&cell[i], memory_order_relaxed));
 	}
 }
 

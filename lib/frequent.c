@@ -7,11 +7,11 @@
 
 #include <string.h>
 
+#include "count.h"
 #include "siphash.h"
 
 #define HASHED_MAX	512	/* bytes of an origin: one of 64 KiB must not cost more than a look at it */
 #define MAX_TRIES	1000
-#define BELIEVABLE	(UINT64_C(1) << 48)	/* no count and no second comes near it */
 
 _Static_assert(sizeof(struct frequent_entry) == 384, "entries are whole cache lines");
 _Static_assert(offsetof(struct frequent_list, entry) == 64, "and begin with one");
@@ -61,16 +61,17 @@ throw_dice(struct frequent *f)
 static bool
 is_believable(const struct frequent_entry *e)
 {
-	return load(&e->count) < BELIEVABLE && load(&e->weight) < BELIEVABLE && load(&e->first_s) < BELIEVABLE &&
-	    load(&e->last_s) < BELIEVABLE;
+	return load(&e->count) < COUNT_END && load(&e->weight) < COUNT_END && load(&e->missed) < COUNT_END &&
+	    load(&e->first_s) < COUNT_END && load(&e->last_s) < COUNT_END;
 }
 
 static uint64_t
 weight_now(const struct frequent_entry *e, int64_t now_s)
 {
-	int64_t halvings = (now_s - (int64_t)load(&e->last_s)) / FREQUENT_HALF_LIFE_S;
+	int64_t halvings = (now_s - (int64_t)count_believed(load(&e->last_s))) / FREQUENT_HALF_LIFE_S;
+	uint64_t weight = count_believed(load(&e->weight));
 
-	return halvings <= 0 ? load(&e->weight) : halvings < 64 ? load(&e->weight) >> halvings : 0;
+	return halvings <= 0 ? weight : halvings < 64 ? weight >> halvings : 0;
 }
 
 static void
@@ -101,7 +102,7 @@ static void
 replace(struct frequent *f, unsigned at, const struct frequent_key *key, uint64_t hash, uint64_t weight, int64_t now_s)
 {
 	struct frequent_entry *e = &f->list->entry[at];
-	uint64_t version = load(&e->version), others = load(&f->list->others) + load(&e->count);
+	uint64_t version = load(&e->version), others = frequent_others(f->list) + count_believed(load(&e->count));
 
 	store(&e->version, version + 1);
 	/* release: with the acquire fence of frequent_read(); who sees what follows sees the odd version */
@@ -156,7 +157,7 @@ admit(struct frequent *f, const struct frequent_key *key, uint64_t hash, int64_t
 		f->least_at_s = now_s;
 	}
 	if (throw_dice(f) % (f->least + 1) != 0) {
-		store(&f->list->others, load(&f->list->others) + 1);
+		store(&f->list->others, frequent_others(f->list) + 1);
 		return;
 	}
 	weakest = find_weakest(f, now_s, &f->least);
@@ -259,5 +260,5 @@ frequent_read(const struct frequent_list *list, unsigned at, struct frequent_ite
 uint64_t
 frequent_others(const struct frequent_list *list)
 {
-	return load(&list->others);
+	return count_believed(load(&list->others));
 }

@@ -34,7 +34,7 @@ diagnose(struct health *h, int64_t max_stale_s)
 	h->refuses_all |= look(h, h->table.held_all,
 	    "cachectl invalidate --all is in force: every origin is refused",
 	    "it ends when corscache-syncd has loaded the whole table again; cachectl resync asks for that");
-	h->refuses_all |= look(h, max_stale_s > 0 && h->now_ms - s->fresh_at > max_stale_s * 1000,
+	h->refuses_all |= look(h, status_is_stale(s, max_stale_s, h->now_ms),
 	    "the table is older than responder.max_stale_s: every origin is refused",
 	    "get corscache-syncd to its database again, or raise responder.max_stale_s and send SIGHUP to the responder");
 	look(h, !h->is_static && !is_alive, "corscache-syncd does not run: the table stays as it is",

@@ -37,6 +37,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "count.h"
 #include "reader.h"
 
 #define LAYOUT_DIR		"v1"
@@ -71,6 +72,15 @@ struct ctl {
 	char			 problem[256];
 	char			 source[128];
 };
+
+/* A cell of what the writer says about itself, as far as it can be true: what is damaged is 0, "none" or "never". */
+static inline int64_t
+ctl_status(const struct ctl *ctl, int cell)
+{
+	const _Atomic int64_t *at = &ctl->status[cell];
+
+	return (int64_t)count_believed((uint64_t)atomic_load_explicit(at, memory_order_relaxed));
+}
 
 struct root {
 	uint64_t		 magic;

@@ -632,7 +632,13 @@ reader_status(struct reader *r, struct status *st)
 
 	memset(st, 0, sizeof *st);
 	for (int i = 0; r->ctl != NULL && i < STATUS_COUNT; i++)
-		cell[i] = atomic_load_explicit(&r->ctl->status[i], memory_order_relaxed);
+		cell[i] = ctl_status(r->ctl, i);
+}
+
+bool
+status_is_stale(const struct status *st, int64_t max_stale_s, int64_t now_ms)
+{
+	return max_stale_s > 0 && now_ms - st->fresh_at > max_stale_s * 1000;
 }
 
 /* Copies syncd's words, whole if the writer lets us; they are only ever shown. */
@@ -663,13 +669,19 @@ lock_is_held(const struct reader *r)
 	return held;
 }
 
+static uint64_t
+believed(const _Atomic uint64_t *number)
+{
+	return count_believed(atomic_load_explicit(number, memory_order_relaxed));
+}
+
 static void
 add_part(struct table_info *ti, const struct shard *s)
 {
 	const struct segment_head *h = shard_head(s);
 
-	ti->bytes += h->arena + atomic_load_explicit((_Atomic uint64_t *)&h->reserved, memory_order_relaxed);
-	ti->dead_bytes += atomic_load_explicit((_Atomic uint64_t *)&h->dead, memory_order_relaxed);
+	ti->bytes += (uint64_t)(s->arena - s->base) + believed(&h->reserved);
+	ti->dead_bytes += believed(&h->dead);
 }
 
 void
@@ -686,13 +698,13 @@ reader_info(struct reader *r, struct table_info *ti)
 	ti->writer_alive = lock_is_held(r);
 	copy_words(r->ctl, ti);
 	ti->held_all = r->held_all;
-	ti->epoch = atomic_load_explicit(&r->ctl->epoch, memory_order_relaxed);
+	ti->epoch = believed(&r->ctl->epoch);
 	if (!ti->ready)
 		return;
-	ti->table = r->table;
+	ti->table = count_believed(r->table);
 	ti->shards = r->geometry.shards;
-	ti->rows = atomic_load_explicit(&r->root->rows, memory_order_relaxed);
-	ti->policies = atomic_load_explicit(&r->root->policies, memory_order_relaxed);
+	ti->rows = believed(&r->root->rows);
+	ti->policies = believed(&r->root->policies);
 	ti->bytes = r->ctl_map.len + r->root_map.len;
 	if ((s = current_policies(r)) != NULL)
 		add_part(ti, s);

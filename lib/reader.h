@@ -53,7 +53,7 @@ bool	 reader_is_current(const struct reader *r);
 // The row that a match stands for, as the database writes it: "https://*.example.com:*".
 size_t	 match_row_text(const struct match *m, const struct origin *o, char *buf, size_t cap);
 
-/* What syncd says about itself. All zero without a table. */
+/* What syncd says about itself. All zero without a table; a cell that cannot be true (count.h) is zero, too. */
 struct status {
 #define STATUS(name, kind, unit, help)	int64_t name;
 #include "status.def"
@@ -71,6 +71,8 @@ enum { STATUS_COUNT = 0
 #include "status.def"
 };
 #undef STATUS
+/* Whether a table of that status is too old to answer by: responder.max_stale_s, 0 = never. */
+bool	 status_is_stale(const struct status *st, int64_t max_stale_s, int64_t now_ms);
 extern const struct status_desc	 status_descs[STATUS_COUNT];	/* struct status as an array of int64_t, in order */
 
 /* The table itself, for people. */

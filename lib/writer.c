@@ -394,7 +394,7 @@ writer_set(struct writer *w, enum status_name name, int64_t value)
 int64_t
 writer_get(const struct writer *w, enum status_name name)
 {
-	return atomic_load_explicit(&w->ctl->status[name], memory_order_relaxed);
+	return ctl_status(w->ctl, (int)name);
 }
 
 void

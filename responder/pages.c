@@ -21,7 +21,7 @@ page_not_ready(struct reader *r, int64_t max_stale_s, int64_t now_s)
 	if (!info.ready)
 		return reason_sentence(REASON_NOT_READY);
 	reader_status(r, &st);
-	if (max_stale_s > 0 && now_s * 1000 - st.fresh_at > max_stale_s * 1000)
+	if (status_is_stale(&st, max_stale_s, now_s * 1000))
 		return reason_sentence(REASON_STALE);
 	return NULL;
 }

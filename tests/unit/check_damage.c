@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 
 #include "answer.h"
+#include "health.h"
+#include "metrics.h"
 #include "run.h"
 #include "tables.h"
 
@@ -154,6 +156,7 @@ make_table(void)
 		ck_assert_int_eq(table_put(t, &row), 0);
 	}
 	ck_assert_int_eq(writer_commit(w, &t), 0);
+	writer_set(w, STATUS_fresh_at, NOW * 1000);
 	writer_close(&w);
 	nfiles = 0;
 	snprintf(path, sizeof(path), "%s/" LAYOUT_DIR, dir);
@@ -520,6 +523,133 @@ START_TEST(any_bytes_are_safe_to_read)
 }
 END_TEST
 
+/* ---- numbers: what is out of reason is none, and nothing overflows ---- */
+
+static const int64_t extremes[] = { INT64_MIN, INT64_MIN + 1, -COUNT_END, -1, 0, 1, NOW, COUNT_END - 1, COUNT_END,
+	INT64_MAX / 1000, INT64_MAX / 1000 + 1, INT64_MAX - 1, INT64_MAX };
+
+static struct answer
+ask(struct reader *r, int64_t max_stale_s)
+{
+	static char buf[ANSWER_MAX];
+	struct request q = { .nrealm = 1, .method = span("GET"), .nmethod = 1, .origin = span("https://a.test"),
+		.norigin = 1 };
+	struct answer_options opt = { .now_s = NOW, .max_stale_s = max_stale_s };
+	struct answer a;
+
+	answer(r, &q, &opt, true, &a, buf, sizeof(buf));
+	return a;
+}
+
+/* Everything that shows numbers, as far as it is no program. */
+static void
+look_at_numbers(struct reader *r)
+{
+	struct health h;
+	FILE *out = fopen("/dev/null", "w");
+
+	ck_assert_ptr_nonnull(out);
+	for (int stale = 0; stale < 2; stale++) {
+		health_read(&h, r, dir, stale ? INT32_MAX : 0, NOW * 1000);
+		for (int i = 0; i < STATUS_COUNT; i++)
+			ck_assert(((int64_t *)&h.sync)[i] >= 0 && ((int64_t *)&h.sync)[i] < (int64_t)COUNT_END);
+		for (size_t i = 0; i < sizeof(h.counters.cell) / sizeof(h.counters.cell[0]); i++)
+			ck_assert_uint_le(h.counters.cell[i], INT64_MAX / COUNTERS_BUCKETS);
+		ck_assert(h.table.rows < COUNT_END && h.table.policies < COUNT_END && h.table.epoch < COUNT_END &&
+		    h.table.dead_bytes < COUNT_END * 4 && h.table.bytes < COUNT_END * 4);
+	}
+	ck_assert_int_eq(metrics_write(out, &h.counters, &h.table, &h.sync), 0);
+	fclose(out);
+	(void)counters_quantile_us(&h.counters, NULL, 0.99);
+	(void)counters_verdicts(&h.counters);
+}
+
+static const struct file *
+file_with(const char *part)
+{
+	for (unsigned i = 0; i < nfiles; i++)
+		if (strstr(files[i].name, part) != NULL)
+			return &files[i];
+	FAIL("no file is called %s", part);
+}
+
+START_TEST(any_number_of_the_writer_is_safe_to_read)
+{
+	const struct file *ctl;
+	struct reader *r;
+
+	make_table();
+	ctl = file_with("ctl");
+	r = open_reader(dir);
+	ck_assert_int_eq(ask(r, 100).decision.reason, REASON_ALLOWED);
+	for (size_t cell = 0; cell < STATUS_COUNT; cell++)
+		for (size_t i = 0; i < sizeof(extremes) / sizeof(extremes[0]); i++) {
+			size_t at = offsetof(struct ctl, status) + cell * sizeof(int64_t);
+			round_number = cell * 100 + i;
+			damage_with(ctl, at, (const char *)&extremes[i], sizeof(extremes[i]));
+			look_at_numbers(r);
+			ck_assert_int_eq(ask(r, 0).decision.reason, REASON_ALLOWED);
+			ck_assert_int_eq(ask(r, 100).decision.reason,
+			    cell == STATUS_fresh_at && extremes[i] != COUNT_END - 1 ? REASON_STALE : REASON_ALLOWED);
+			damage_with(ctl, at, ctl->bytes + at, sizeof(int64_t));
+		}
+	reader_close(&r);
+}
+END_TEST
+
+START_TEST(any_number_of_the_table_is_safe_to_read)
+{
+	static const size_t root[] = { offsetof(struct root, rows), offsetof(struct root, policies) };
+	static const size_t head[] = { offsetof(struct segment_head, tail), offsetof(struct segment_head, reserved),
+		offsetof(struct segment_head, used), offsetof(struct segment_head, dead),
+		offsetof(struct segment_head, size) };
+	struct reader *r;
+
+	make_table();
+	r = open_reader(dir);
+	for (unsigned f = 0; f < nfiles; f++) {
+		bool is_head = strchr(files[f].name, '.') != NULL;
+		const size_t *at = is_head ? head : root;
+		if (files[f].name[0] != 't')
+			continue;
+		for (size_t k = 0; k < (is_head ? sizeof(head) : sizeof(root)) / sizeof(size_t); k++)
+			for (size_t i = 0; i < sizeof(extremes) / sizeof(extremes[0]); i++) {
+				damage_with(&files[f], at[k], (const char *)&extremes[i], sizeof(extremes[i]));
+				look_at_numbers(r);
+				check_reader(r, true);
+				damage_with(&files[f], at[k], files[f].bytes + at[k], sizeof(int64_t));
+			}
+	}
+	reader_close(&r);
+}
+END_TEST
+
+START_TEST(any_number_of_a_responder_is_safe_to_read)
+{
+	struct counters_file *f;
+	struct counters *c, *c2;
+	struct counters_file *f2;
+	struct reader *r;
+
+	make_table();
+	r = open_reader(dir);
+	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
+	ck_assert_int_eq(counters_claim(&f2, dir, &c2), 0);
+	for (size_t i = 0; i < sizeof(extremes) / sizeof(extremes[0]); i++)
+		for (size_t cell = 0; cell < sizeof(*c) / sizeof(uint64_t); cell++) {
+			/* those before stay as they are: sums of all of them do not overflow either */
+			atomic_store((_Atomic uint64_t *)c + cell, (uint64_t)extremes[i]);
+			atomic_store((_Atomic uint64_t *)c2 + cell, (uint64_t)extremes[i]);
+			look_at_numbers(r);
+		}
+	memset(c, 0, sizeof *c);
+	memset(c2, 0, sizeof *c2);
+	counters_release(&f);
+	counters_release(&f2);
+	reader_close(&r);
+}
+END_TEST
+
 /* Shorter than they were, longer, or in one another's place. */
 START_TEST(files_of_any_size_and_place_are_safe_to_attach)
 {
@@ -662,6 +792,8 @@ main(void)
 	int failed;
 
 	random_state = seed = random_seed();
+	/* said beforehand: what a sanitizer or a signal ends tells nothing afterwards */
+	fprintf(stderr, "CORSCACHE_SEED=%llu makes this run again\n", (unsigned long long)seed);
 	/* whatever a damaged number asks for, the machine lives */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 16 << 20, 16 << 20 }) != 0)
 		die("setrlimit: %s", strerror(errno));
@@ -671,6 +803,9 @@ main(void)
 	tcase_add_test(tc, no_table_answers_nothing);
 	tcase_add_test(tc, one_damaged_byte_is_noticed);
 	tcase_add_test(tc, any_bytes_are_safe_to_read);
+	tcase_add_test(tc, any_number_of_the_writer_is_safe_to_read);
+	tcase_add_test(tc, any_number_of_the_table_is_safe_to_read);
+	tcase_add_test(tc, any_number_of_a_responder_is_safe_to_read);
 	tcase_add_test(tc, files_of_any_size_and_place_are_safe_to_attach);
 	tcase_add_test(tc, a_writer_takes_over_any_bytes);
 	tcase_add_loop_test(tc, a_writer_takes_over_any_head, 0, 24);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "count.h"
 #include "run.h"
 
 #define STRANGERS	1000000
@@ -61,6 +62,33 @@ total(void)
 			sum += item.count;
 	return sum;
 }
+
+/* The one who counts shares the list with whoever may write to the file. */
+START_TEST(any_number_in_the_list_is_safe_to_go_on_with)
+{
+	static const uint64_t extremes[] = { 0, 1, UINT64_C(1) << 48, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX };
+	struct frequent_item item;
+	char origin[32];
+
+	for (size_t k = 0; k < sizeof extremes / sizeof extremes[0]; k++) {
+		setup();
+		for (int i = 0; i < 200; i++) {
+			for (unsigned e = 0; e < FREQUENT_ENTRIES; e++) {
+				list.entry[e].count = list.entry[e].weight = list.entry[e].missed = extremes[k];
+				list.entry[e].first_s = list.entry[e].last_s = extremes[k];
+			}
+			list.others = extremes[k];
+			snprintf(origin, sizeof origin, "https://o%d.example", i);
+			come(origin, NOW + i / 2);
+			for (unsigned e = 0; e < FREQUENT_ENTRIES; e++)
+				if (frequent_read(&list, e, &item))
+					ck_assert(item.count < COUNT_END && item.missed < COUNT_END &&
+					    item.first_s >= 0 && item.last_s >= 0);
+			ck_assert_uint_lt(frequent_others(&list), COUNT_END);
+		}
+	}
+}
+END_TEST
 
 START_TEST(a_key_is_counted_exactly)
 {
@@ -354,6 +382,7 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, any_number_in_the_list_is_safe_to_go_on_with);
 	tcase_add_test(tc, a_key_is_counted_exactly);
 	tcase_add_test(tc, realm_origin_and_reason_make_a_key);
 	tcase_add_loop_test(tc, strangers_do_not_push_out_regulars, 0, sizeof speeds / sizeof speeds[0]);
