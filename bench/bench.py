@@ -182,15 +182,22 @@ def read_file(path, default=""):
 		return default
 
 
+def commit():
+	"""Of the tree; neither git nor a history needs to be here."""
+	if not shutil.which("git"):
+		return "unknown"
+	done = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
+	    stderr=subprocess.DEVNULL, text=True)
+	return done.stdout.strip() or "unknown"
+
+
 def machine():
 	cpu = [line.split(":", 1)[1].strip() for line in read_file("/proc/cpuinfo").splitlines() if line.startswith("model name")]
 	memory = [line.split()[1] for line in read_file("/proc/meminfo").splitlines() if line.startswith("MemTotal")]
 	release = dict(line.split("=", 1) for line in read_file("/etc/os-release").splitlines() if "=" in line)
-	commit = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
-	    stderr=subprocess.DEVNULL, text=True).stdout.strip()
 	return {
 		"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-		"commit": commit or "unknown",
+		"commit": commit(),
 		"cpu": cpu[0] if cpu else platform.machine(), "cpus": os.cpu_count(),
 		"memory_gb": round(int(memory[0]) / 1e6, 1) if memory else None,
 		"system": release.get("PRETTY_NAME", platform.system()).strip('"'), "kernel": platform.release(),

@@ -49,4 +49,5 @@ EXTRA_DIST += packaging/build-deb packaging/debian/README.Debian packaging/debia
 .PHONY: deb
 deb: dist
 	$(srcdir)/packaging/build-deb $(distdir).tar.xz
-EXTRA_DIST += tests/package/main_job.py tests/package/package_test.py tests/package/boot_test tests/package/boot_job
+EXTRA_DIST += tests/package/main_job.py tests/package/package_test.py tests/package/boot_test tests/package/boot_job \
+	tests/package/overlay tests/distributions
