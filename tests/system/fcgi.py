@@ -38,6 +38,23 @@ def encode(params):
 	return out
 
 
+def decode(content):
+	"""What encode() made, as pairs of strings."""
+	at, words = 0, []
+	while at < len(content):
+		sizes = []
+		for _ in range(2):
+			n = content[at]
+			if n >= 128:
+				n = struct.unpack_from("!I", content, at)[0] & 0x7fffffff
+			at += 1 if content[at] < 128 else 4
+			sizes.append(n)
+		for n in sizes:
+			words.append(content[at:at + n].decode("latin-1"))
+			at += n
+	return list(zip(words[::2], words[1::2]))
+
+
 def request(params, role=RESPONDER, flags=0, body=b""):
 	"""The bytes of a whole request."""
 	content = encode(params)
