@@ -112,6 +112,8 @@ row_verdict(const struct request *q, enum origin_status status, const struct mat
 {
 	if (m->form != RULE_ANY && origin_trouble(q, status) != REASON_ALLOWED)
 		return origin_trouble(q, status);
+	if (m->revoked)
+		return REASON_REVOKED;
 	if (m->held)
 		return REASON_INVALIDATED;
 	if (m->refuses)

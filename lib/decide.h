@@ -84,9 +84,10 @@ struct match {
 	unsigned		 depth;		/* labels of the suffix, suffix forms only */
 	bool			 refuses;	/* allow = false */
 	bool			 held;		/* invalidated, not yet confirmed by the database */
+	bool			 revoked;	/* by cachectl revoke, whatever the database says */
 	bool			 public_suffix;	/* the pattern covers a public suffix */
 	int64_t			 expires_at;	/* seconds since 1970, 0 = never */
-	const struct policy	*policy;	/* NULL where no policy matters: refuses or held */
+	const struct policy	*policy;	/* NULL where no policy matters: refuses, held or revoked */
 };
 
 /*

@@ -43,11 +43,11 @@
 #define LAYOUT_DIR		"v1"
 #define LAYOUT_MAX_SHARDS	256
 #define LAYOUT_MAX_PROBES	16		/* groups a look-up may read */
-#define LAYOUT_MAX_HANDLES	(1u << 22)	/* policies of one table, ever */
+#define LAYOUT_MAX_HANDLES	(1u << 21)	/* policies of one table, ever */
 #define LAYOUT_MAX_TRIES	64		/* repeats while the table changes */
 
 /* Type sizes, byte order and version in one word: foreign builds refuse each other. */
-#define LAYOUT_VERSION		1u
+#define LAYOUT_VERSION		2u
 #define LAYOUT_WORD		(LAYOUT_VERSION << 16 | sizeof(long) << 8 | sizeof(void *))
 #define CTL_MAGIC		0x6c746373726f63ffull	/* bytes ff "corsctl" */
 #define ROOT_MAGIC		0x746f72737263ff01ull
@@ -64,7 +64,7 @@ struct ctl {
 	/* what every look-up reads */
 	_Alignas(64) _Atomic uint64_t epoch;
 	_Atomic uint64_t	 table;		/* in force; 0 = none yet */
-	_Atomic uint64_t	 held_all;	/* invalidate --all is in force */
+	_Atomic uint64_t	 held_all;	/* HELD_* : every origin is refused */
 
 	/* the writer's scribbling, away from that line */
 	_Alignas(64) _Atomic int64_t status[STATUS_COUNT];
@@ -72,6 +72,9 @@ struct ctl {
 	char			 problem[256];
 	char			 source[128];
 };
+
+#define HELD_INVALIDATED	1u	/* until the next whole table */
+#define HELD_REVOCATIONS	2u	/* nobody knows what cachectl revoke refused: until that is mended */
 
 /* A cell of what the writer says about itself, as far as it can be true: what is damaged is 0, "none" or "never". */
 static inline int64_t
@@ -136,7 +139,7 @@ _Static_assert(sizeof(struct segment_head) <= LAYOUT_PAGE && sizeof(struct ctl) 
  * A realm record, 8-aligned, has struct realm_marks where expires_at would be.
  */
 struct record {
-	_Atomic uint32_t	 word;		/* handle:22 | refuse | held | check:8 */
+	_Atomic uint32_t	 word;		/* handle:21 | revoked | refuse | held | check:8 */
 	uint16_t		 part;		/* length:12 | code:4 */
 	uint8_t			 realm;		/* length */
 	uint8_t			 flags;
@@ -145,14 +148,18 @@ struct record {
 _Static_assert(sizeof(struct record) == 8, "layout");
 
 #define WORD_HANDLE		(LAYOUT_MAX_HANDLES - 1)
+#define WORD_REVOKED		(1u << 21)
 #define WORD_REFUSE		(1u << 22)
 #define WORD_HELD		(1u << 23)
 #define WORD_CHECK_SHIFT	24
 
 #define RECORD_EXPIRES		1u	/* a u32 of seconds since 1970 stands first in bytes[] */
 #define RECORD_PUBLIC_SUFFIX	2u
-#define RECORD_STUB		4u	/* made by invalidate: no row of the database */
 #define RECORD_REALM		8u
+
+/* Handles that no policy has. In the word and not among the flags, so that a row becomes a stub by one store. */
+#define NO_HANDLE		(LAYOUT_MAX_HANDLES - 1)	/* of rows that refuse */
+#define STUB_HANDLE		(LAYOUT_MAX_HANDLES - 2)	/* no row of the database: made by invalidate or revoke */
 
 /* Code: how the part is written. http and https are cut off, other schemes stay in front. */
 #define CODE_OTHER		0u
@@ -162,12 +169,15 @@ _Static_assert(sizeof(struct record) == 8, "layout");
 #define CODE_SUFFIX		4u
 #define CODE_ANY_PORT		8u
 
-/* What look-ups beyond the exact row must know of a realm. Bit d: suffixes of d labels exist. */
+/*
+ * What look-ups beyond the exact row must know of a realm. Bit d: suffixes of d labels exist.
+ * WORD_HELD in the realm record's word: all that is not an exact row of its own is refused.
+ */
 struct realm_marks {
 	_Atomic uint64_t	 fixed;		/* RULE_SUFFIX; bit 0: the rule * */
 	_Atomic uint64_t	 any_port;	/* RULE_SUFFIX_ANY_PORT; bit 0: RULE_HOST_ANY_PORT */
-	_Atomic uint32_t	 rows;		/* all rows, * included */
-	_Atomic uint32_t	 wide;		/* rows with a mark; marks are cleared when it is 0 */
+	_Atomic uint32_t	 rows;		/* all rows and stubs, * included */
+	_Atomic uint32_t	 wide;		/* those with a mark; marks are cleared when it is 0 */
 };
 _Static_assert(sizeof(struct realm_marks) == 24 && RULE_MAX_DEPTH < 64, "layout");
 

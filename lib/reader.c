@@ -400,11 +400,12 @@ judge(struct reader *r, const struct record *rec, const struct key *k, enum rule
 	}
 	m->expires_at = record_expires(rec);
 	m->held = word & WORD_HELD;
+	m->revoked = word & WORD_REVOKED;
 	m->refuses = word & WORD_REFUSE;
 	m->public_suffix = rec->flags & RECORD_PUBLIC_SUFFIX;
 	m->form = form;
 	m->policy = NULL;
-	if (m->held)
+	if (m->held || m->revoked)
 		return PROBE_HIT;
 	if (m->expires_at != ROW_NEVER && now_s >= m->expires_at) {
 		m->saw_expired = true;
@@ -500,6 +501,11 @@ probe_wide(struct reader *r, struct key *k, struct span realm, const struct orig
 	uint32_t rows = atomic_load_explicit(&marks->rows, memory_order_acquire);
 	m->realm_known = rows > 0;
 	m->realm_only_any = rows == 1 && fixed & 1;
+	if (atomic_load_explicit((_Atomic uint32_t *)&rec->word, memory_order_acquire) & WORD_HELD) {
+		m->form = RULE_ANY;
+		m->held = true;
+		return PROBE_HIT;
+	}
 	if (o != NULL && any_port & 1) {
 		key_part(k, &r->geometry, realm, o, CODE_ANY_PORT, o->host.at, o->host.len);
 		p = probe(r, k, RULE_HOST_ANY_PORT, o, now_s, m);
@@ -760,9 +766,10 @@ row_of(struct reader *r, const struct record *rec, char *text, char *name, struc
 		.expires_at = record_expires(rec),
 		.allow = !(word & WORD_REFUSE),
 		.held = word & WORD_HELD,
+		.revoked = word & WORD_REVOKED,
 		.public_suffix = rec->flags & RECORD_PUBLIC_SUFFIX,
 	};
-	if (!(rec->flags & RECORD_STUB))
+	if ((word & WORD_HANDLE) != STUB_HANDLE)
 		copy_policy_name(r, word & WORD_HANDLE, name, &row->policy);
 	return true;
 }

@@ -21,6 +21,7 @@ struct row {
 	bool		 allow;
 	bool		 public_suffix;	/* a suffix pattern over a public suffix (lib/suffix) */
 	bool		 held;		/* read only: invalidated, not yet confirmed */
+	bool		 revoked;	/* read only: refused by cachectl revoke, whatever the rest says */
 };
 
 #endif

@@ -59,17 +59,17 @@ mark_overflow(const struct shard *s, const uint64_t *path, int npath)
 	}
 }
 
-/* Room for size bytes at an offset of the given alignment; *tail is the new tail. */
+/* Room for size bytes at an offset of the given alignment, and `spare` behind them; *tail is the new tail. */
 static int
-arena_room(const struct shard *s, uint64_t size, unsigned align, uint64_t *off, uint64_t *tail)
+arena_room(const struct shard *s, uint64_t size, unsigned align, uint64_t spare, uint64_t *off, uint64_t *tail)
 {
 	struct segment_head *h = shard_head(s);
 
 	*off = (atomic_load_explicit(&h->tail, memory_order_relaxed) + align - 1) & ~(uint64_t)(align - 1);
 	*tail = *off + size;
-	if (*tail > s->arena_len)
+	if (*tail + spare > s->arena_len)
 		return -EOVERFLOW;
-	if (*tail > atomic_load_explicit(&h->reserved, memory_order_relaxed))
+	if (*tail + spare > atomic_load_explicit(&h->reserved, memory_order_relaxed))
 		return -ENOMEM;
 	return 0;
 }
@@ -100,17 +100,18 @@ is_full(const struct shard *s)
 }
 
 static int
-put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const void *extra, _Atomic uint64_t *replace)
+put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const void *extra, _Atomic uint64_t *replace,
+    uint64_t spare)
 {
 	uint64_t path[LAYOUT_MAX_PROBES], off, tail;
 	unsigned skip = record_skip(flags);
 	_Atomic uint64_t *slot = replace;
 	int npath = 0, error;
 
-	if (slot == NULL && (is_full(s) || (slot = find_empty(s, k->hash, path, &npath)) == NULL))
+	if (slot == NULL && ((spare > 0 && is_full(s)) || (slot = find_empty(s, k->hash, path, &npath)) == NULL))
 		return -EOVERFLOW;
-	error = arena_room(s, (sizeof(struct record) + skip + k->len + 3) & ~3ull, flags & RECORD_REALM ? 8 : 4, &off,
-	    &tail);
+	error = arena_room(s, (sizeof(struct record) + skip + k->len + 3) & ~3ull, flags & RECORD_REALM ? 8 : 4, spare,
+	    &off, &tail);
 	if (error != 0)
 		return error;
 	struct record *r = (struct record *)(void *)(s->arena + off);
@@ -131,17 +132,19 @@ put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, const vo
 
 int
 shard_put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, uint32_t expires,
-    _Atomic uint64_t *replace)
+    _Atomic uint64_t *replace, bool may_use_spare)
 {
 	static const struct realm_marks none;
 
-	return put(s, k, word, flags, flags & RECORD_REALM ? (const void *)&none : &expires, replace);
+	return put(s, k, word, flags, flags & RECORD_REALM ? (const void *)&none : &expires, replace,
+	    may_use_spare ? 0 : SHARD_SPARE);
 }
 
 int
 shard_copy(struct shard *s, const struct key *k, const struct record *from)
 {
-	return put(s, k, atomic_load_explicit(&from->word, memory_order_relaxed), from->flags, from->bytes, NULL);
+	return put(s, k, atomic_load_explicit(&from->word, memory_order_relaxed), from->flags, from->bytes, NULL,
+	    SHARD_SPARE);
 }
 
 void

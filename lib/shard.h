@@ -169,14 +169,16 @@ shard_prefetch(const struct shard *s, const struct key *k)
 	__builtin_prefetch((const void *)(s->slots + shard_scale(k->hash, s->groups) * 8), 1);
 }
 
+#define SHARD_SPARE	32768u	/* bytes of the arena that wait for what must be refused when nothing else fits */
+
 /*
  * Appends a record for k and publishes it: into an empty slot, or over
- * *replace when the key is there already. marks: for realm records only.
+ * *replace when the key is there already. may_use_spare: the last slots and bytes, too.
  * 0; -EOVERFLOW: full, or no slot within the probe bound (build a next
  * generation); -ENOMEM: more of the arena must be reserved first.
  */
 int	 shard_put(struct shard *s, const struct key *k, uint32_t word, uint8_t flags, uint32_t expires,
-	    _Atomic uint64_t *replace);
+	    _Atomic uint64_t *replace, bool may_use_spare);
 /* Empties a slot; its record becomes dead bytes. */
 void	 shard_remove(struct shard *s, _Atomic uint64_t *slot);
 /* Copies a record of another generation as it is. Same results as shard_put. */

@@ -42,6 +42,8 @@ table_is_crowded(const struct table *t)
 {
 	uint64_t rows = table_rows(t);
 
+	if (t->may_hold_wide)	/* a copy would not know of that */
+		return false;
 	if (has_spent_handles(t))
 		return true;
 	return rows / t->geometry.shards > CROWDED_ROWS_PER_SHARD &&
@@ -187,7 +189,7 @@ out:
 		table_free(&t);
 		return error;
 	}
-	t->live = true;
+	t->live = t->may_hold_wide = true;
 	*out = t;
 	return 0;
 }

@@ -35,6 +35,7 @@ struct table {
 	uint64_t	 id;
 	bool		 live;		/* readers see it */
 	bool		 counted;	/* the realms' counts were checked since attach */
+	bool		 may_hold_wide;	/* some realms may be held by table_realm_hold_wide() */
 	struct mapping	 root_map;
 	struct root	*root;
 	struct root	 geometry;	/* shards and hash key, copied and checked once (I9) */
@@ -44,8 +45,6 @@ struct table {
 	uint32_t	 next_handle;	/* never goes back (I10) */
 };
 
-#define NO_HANDLE	(LAYOUT_MAX_HANDLES - 1)	/* of rows that refuse: never given out */
-
 /* What a policy's name stands for in rows. */
 struct policy_name {
 	struct span	 name;		/* bytes[] */
@@ -53,11 +52,17 @@ struct policy_name {
 	char		 bytes[];
 };
 
-/* A row of the database, and not a realm record or a stub of an invalidation. */
+static inline uint32_t
+record_word(const struct record *r)
+{
+	return atomic_load_explicit((_Atomic uint32_t *)&r->word, memory_order_relaxed);
+}
+
+/* A row of the database, and not a realm record or a stub. */
 static inline bool
 record_is_row(const struct record *r)
 {
-	return !(r->flags & (RECORD_REALM | RECORD_STUB));
+	return !(r->flags & RECORD_REALM) && (record_word(r) & WORD_HANDLE) != STUB_HANDLE;
 }
 
 /* More than one origin may be answered by it. */
@@ -100,17 +105,26 @@ void	 part_settle(struct table_part *p);
 void	 part_supersede(struct table *t, struct table_part *p, struct table_part *next,
 	    _Atomic uint64_t *word, const char *old);
 void	 part_discard(struct table *t, struct table_part *p, const char *name);
-/* Puts a record under k, making room as needed. slot: where shard_find() found the one that is there; NULL: none is. */
+/*
+ * Puts a record under k, making room as needed. slot: where shard_find() found the one that is there; NULL: none is.
+ * may_use_spare: where there is no room, in what each shard keeps for that: only what refuses, or takes the place
+ * of another record.
+ */
 int	 table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
-	    uint32_t expires);
+	    uint32_t expires, bool may_use_spare);
 /* Dead bytes are a quarter of the arena: a new generation. A full disk is no reason to fail. */
 void	 table_compact_if_worth_it(struct table *t, unsigned number);
 
 /* ---- table_realm.c: what look-ups must know of a realm ---- */
 
-/* Before a row of the realm is published, and after one is gone. */
-int	 table_realm_add(struct table *t, struct span realm, const struct rule *rule);
+/* Before a row or stub of the realm is published, and after one is gone. */
+int	 table_realm_add(struct table *t, struct span realm, const struct rule *rule, bool may_use_spare);
 void	 table_realm_drop(struct table *t, struct span realm, const struct rule *rule);
+/* A row that is no exact one exists: somebody else would answer for an origin without a row. */
+bool	 table_realm_is_wide(const struct table *t, struct span realm);
+/* What is no exact row of its own is refused: one store, and no room is needed. */
+void	 table_realm_hold_wide(struct table *t, struct span realm);
+void	 table_lift_wide_holds(struct table *t);
 /* A writer killed between a row and its realm's counts leaves them one off: mends that once after attach. */
 int	 table_recount(struct table *t);
 
@@ -119,6 +133,8 @@ int	 table_recount(struct table *t);
 struct policy_name	*table_find_policy(struct table *t, struct span name);
 /* The block in force; NULL: none, or damaged, which no copy may hide. */
 struct policy_block	*table_policy_block(const struct table *t, uint32_t handle);
+/* Whatever rows say so refuses, until the policy is put again; needs no room. */
+void	 table_policy_refuse(struct table *t, struct span name);
 int	 table_attach_policies(struct table *t);
 /* handles[old] becomes the handle in `to`; entries without a policy are left alone. */
 int	 table_copy_policies(struct table *to, struct table *from, uint32_t *handles);

@@ -215,15 +215,15 @@ table_rebuild_shard(struct table *t, unsigned number)
 	return error;
 }
 
-int
-table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
+static int
+make_room_and_place(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
     uint32_t expires)
 {
 	struct table_part *p = &t->shards[k->shard];
 	int error = -EOVERFLOW;
 
 	for (int i = 0; i < PUT_TRIES; i++) {
-		error = shard_put(&p->shard, k, word, flags, expires, slot);
+		error = shard_put(&p->shard, k, word, flags, expires, slot, false);
 		if (error == -ENOMEM) {
 			error = part_reserve_more(p);
 		} else if (error == -EOVERFLOW) {
@@ -237,6 +237,20 @@ table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot,
 			return error;
 	}
 	return -EOVERFLOW;
+}
+
+int
+table_place_record(struct table *t, const struct key *k, _Atomic uint64_t *slot, uint32_t word, uint8_t flags,
+    uint32_t expires, bool may_use_spare)
+{
+	struct shard *s = &t->shards[k->shard].shard;
+	int error = make_room_and_place(t, k, slot, word, flags, expires);
+
+	if (error == 0 || !may_use_spare)
+		return error;
+	slot = NULL;		/* a generation may have been built meanwhile */
+	shard_find(s, k, &slot);
+	return shard_put(s, k, word, flags, expires, slot, true) == 0 ? 0 : error;
 }
 
 /* Dead bytes are a quarter of the arena: worth a new generation? A full disk is no reason to fail. */

@@ -49,18 +49,19 @@ block_sum(const struct root *root, const struct policy_block *b)
 	return siphash13(root->k0, root->k1, (uint64_t)b->handle << 32 | b->len, b->bytes, b->len);
 }
 
-/* Writes a block to the policies' arena: the caller publishes its offset. */
+/* Writes a block to the policies' arena, and leaves `spare` bytes behind it: the caller publishes its offset. */
 static int
-append_block(struct table *t, struct table_part *p, uint32_t handle, const void *bytes, size_t len, uint64_t *off)
+append_block(struct table *t, struct table_part *p, uint32_t handle, const void *bytes, size_t len, uint64_t spare,
+    uint64_t *off)
 {
 	struct segment_head *h = shard_head(&p->shard);
 	uint64_t tail, need = round_up(sizeof(struct policy_block) + len, 8);
 
 	*off = round_up(atomic_load_explicit(&h->tail, memory_order_relaxed), 8);
 	tail = *off + need;
-	if (tail > p->shard.arena_len)
+	if (tail + spare > p->shard.arena_len)
 		return -EOVERFLOW;
-	while (tail > atomic_load_explicit(&h->reserved, memory_order_relaxed)) {
+	while (tail + spare > atomic_load_explicit(&h->reserved, memory_order_relaxed)) {
 		int error = part_reserve_more(p);
 		if (error != 0)
 			return error;
@@ -112,7 +113,7 @@ rebuild_policies(struct table *t)
 		struct policy_block *b = table_policy_block(t, i);
 		if (b == NULL)
 			continue;
-		if ((error = append_block(t, &next, i, b->bytes, b->len, &off)) == 0)
+		if ((error = append_block(t, &next, i, b->bytes, b->len, SHARD_SPARE, &off)) == 0)
 			atomic_store_explicit(&next.shard.slots[i], off, memory_order_relaxed);
 		else
 			part_discard(t, &next, name);
@@ -124,19 +125,30 @@ rebuild_policies(struct table *t)
 	return error;
 }
 
-/* Publishes a compiled policy under a handle: all its origins change by this one store. */
 static int
-put_block(struct table *t, uint32_t handle, const void *bytes, size_t len)
+make_room_and_append(struct table *t, uint32_t handle, const void *bytes, size_t len, uint64_t *off)
 {
-	uint64_t off;
 	int error = -EOVERFLOW;
 
 	for (int i = 0; i < 2 && error == -EOVERFLOW; i++) {
 		if (handle < t->policies.shard.groups * 8)
-			error = append_block(t, &t->policies, handle, bytes, len, &off);
+			error = append_block(t, &t->policies, handle, bytes, len, SHARD_SPARE, off);
 		if (error == -EOVERFLOW && i == 0 && (error = rebuild_policies(t)) == 0)
 			error = -EOVERFLOW;	/* once more, in the new generation */
 	}
+	return error;
+}
+
+/* Publishes a compiled policy under a handle: all its origins change by this one store. */
+static int
+put_block(struct table *t, uint32_t handle, const void *bytes, size_t len, bool may_use_spare)
+{
+	uint64_t off;
+	int error = make_room_and_append(t, handle, bytes, len, &off);
+
+	if (error != 0 && may_use_spare && handle < t->policies.shard.groups * 8 &&
+	    append_block(t, &t->policies, handle, bytes, len, 0, &off) == 0)
+		error = 0;
 	if (error != 0)
 		return error;
 	table_bump_epoch(t);
@@ -155,12 +167,12 @@ table_policy_put(struct table *t, const struct policy_row *row, enum policy_stat
 	if ((*why = policy_compile(row, block, &len, NULL)) != POLICY_OK)
 		return -EINVAL;
 	if ((name = table_find_policy(t, row->name)) != NULL)
-		return put_block(t, name->handle, block, len);
-	if (t->next_handle >= NO_HANDLE)
+		return put_block(t, name->handle, block, len, true);
+	if (t->next_handle >= STUB_HANDLE)
 		return -ENOSPC;
 	t->next_handle++;
 	atomic_store_explicit(&shard_head(&t->policies.shard)->used, t->next_handle, memory_order_release);
-	if ((error = put_block(t, t->next_handle - 1, block, len)) != 0) {
+	if ((error = put_block(t, t->next_handle - 1, block, len, false)) != 0) {
 		t->next_handle--;	/* never published: free for the next */
 		return error;
 	}
@@ -176,6 +188,17 @@ table_policy_handle(struct table *t, struct span name)
 	const struct policy_name *n = table_find_policy(t, name);
 
 	return n == NULL ? -ENOENT : (int64_t)n->handle;
+}
+
+void
+table_policy_refuse(struct table *t, struct span name)
+{
+	struct policy_name *n = table_find_policy(t, name);
+
+	if (n == NULL)
+		return;
+	table_bump_epoch(t);
+	atomic_store_explicit(&t->policies.shard.slots[n->handle], 0, memory_order_release);
 }
 
 int
@@ -228,7 +251,7 @@ table_copy_policies(struct table *to, struct table *from, uint32_t *handles)
 			continue;
 		handles[i] = to->next_handle++;
 		atomic_store_explicit(&shard_head(&to->policies.shard)->used, to->next_handle, memory_order_relaxed);
-		error = put_block(to, handles[i], b->bytes, b->len);
+		error = put_block(to, handles[i], b->bytes, b->len, false);
 		if (error == 0 && add_name(to, p.name, handles[i]) == NULL)
 			error = -ENOMEM;
 		count_add(&to->root->policies, 1);

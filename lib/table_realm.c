@@ -22,9 +22,9 @@ add_u32(_Atomic uint32_t *cell, uint32_t n)
 	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_release);
 }
 
-/* Before a row of the realm is published: readers must know to look for it. */
+/* Before a row or stub of the realm is published: readers must know to look for it. */
 int
-table_realm_add(struct table *t, struct span realm, const struct rule *rule)
+table_realm_add(struct table *t, struct span realm, const struct rule *rule, bool may_use_spare)
 {
 	struct record *r;
 	struct key k;
@@ -32,7 +32,7 @@ table_realm_add(struct table *t, struct span realm, const struct rule *rule)
 
 	key_realm(&k, &t->geometry, realm);
 	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) == NULL) {
-		if ((error = table_place_record(t, &k, NULL, 0, RECORD_REALM, 0)) != 0)
+		if ((error = table_place_record(t, &k, NULL, 0, RECORD_REALM, 0, may_use_spare)) != 0)
 			return error;
 		r = shard_find(&t->shards[k.shard].shard, &k, NULL);
 	}
@@ -47,7 +47,7 @@ table_realm_add(struct table *t, struct span realm, const struct rule *rule)
 	return 0;
 }
 
-/* After a row of the realm is gone. */
+/* After one of them is gone. */
 void
 table_realm_drop(struct table *t, struct span realm, const struct rule *rule)
 {
@@ -68,6 +68,50 @@ table_realm_drop(struct table *t, struct span realm, const struct rule *rule)
 		atomic_store_explicit(&m->fixed, 0, memory_order_release);
 		atomic_store_explicit(&m->any_port, 0, memory_order_release);
 	}
+}
+
+static struct record *
+find_realm(const struct table *t, struct span realm)
+{
+	struct key k;
+
+	key_realm(&k, &t->geometry, realm);
+	return shard_find(&t->shards[k.shard].shard, &k, NULL);
+}
+
+bool
+table_realm_is_wide(const struct table *t, struct span realm)
+{
+	struct record *r = find_realm(t, realm);
+
+	return r != NULL && atomic_load_explicit(&record_marks(r)->wide, memory_order_relaxed) > 0;
+}
+
+void
+table_realm_hold_wide(struct table *t, struct span realm)
+{
+	struct record *r = find_realm(t, realm);
+
+	if (r == NULL)		/* without it nobody looks for more than the exact row */
+		return;
+	t->may_hold_wide = true;
+	table_bump_epoch(t);
+	atomic_store_explicit(&r->word, WORD_HELD, memory_order_release);
+}
+
+void
+table_lift_wide_holds(struct table *t)
+{
+	struct record *r;
+
+	if (!t->may_hold_wide)
+		return;
+	table_bump_epoch(t);
+	for (unsigned i = 0; i < t->geometry.shards; i++)
+		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;)
+			if (r->flags & RECORD_REALM)
+				atomic_store_explicit(&r->word, 0, memory_order_release);
+	t->may_hold_wide = false;
 }
 
 struct realm_count {
@@ -93,9 +137,9 @@ count_rows(struct table *t, struct realm_count *counts, size_t n)
 		struct key k;
 
 		for (uint64_t at = 0; (r = shard_next(&t->shards[i].shard, &at)) != NULL;) {
-			if (!record_is_row(r))
+			if (r->flags & RECORD_REALM)
 				continue;
-			rows++;
+			rows += record_is_row(r);
 			key_realm(&k, &t->geometry, (struct span){ (char *)r->bytes + record_skip(r->flags), r->realm });
 			struct realm_count want = { .record = shard_find(&t->shards[k.shard].shard, &k, NULL) };
 			struct realm_count *c = bsearch(&want, counts, n, sizeof *c, compare_records);

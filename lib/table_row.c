@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WORD_STUB	(STUB_HANDLE | WORD_REFUSE)	/* of a stub, with what it was made for */
+
 /* ---- one row ---- */
 
 static uint32_t
@@ -33,50 +35,62 @@ parse_key(const struct table *t, struct key *k, struct rule *rule, struct span r
 	return 0;
 }
 
-/* k, rule: of the row's key. */
+/* A record of a key that has none, or in place of the one at slot. */
 static int
-put_keyed(struct table *t, const struct key *k, const struct rule *rule, const struct row *row, uint32_t handle)
+place(struct table *t, const struct key *k, const struct rule *rule, struct span realm, _Atomic uint64_t *slot,
+    uint32_t word, uint8_t flags, uint32_t expires, bool may_use_spare)
+{
+	bool is_new = slot == NULL;
+	int error = is_new ? table_realm_add(t, realm, rule, may_use_spare) : 0;
+
+	if (error != 0)
+		return error;
+	if (rule->form != RULE_EXACT)
+		table_bump_epoch(t);
+	error = table_place_record(t, k, slot, word_seal(word, flags, expires, k->hash), flags, expires, may_use_spare);
+	if (error != 0 && is_new)
+		table_realm_drop(t, realm, rule);
+	return error;
+}
+
+/* k, rule: of the row's key. What cachectl revoked stays so, whatever the row says. */
+static int
+put_keyed(struct table *t, const struct key *k, const struct rule *rule, const struct row *row, uint32_t handle,
+    bool may_use_spare)
 {
 	uint32_t expires = seconds_word(row->expires_at), word = handle | (row->allow ? 0 : WORD_REFUSE);
 	uint8_t flags = (uint8_t)((expires != 0 ? RECORD_EXPIRES : 0) | (row->public_suffix ? RECORD_PUBLIC_SUFFIX : 0));
-	const struct shard *s = &t->shards[k->shard].shard;
 	_Atomic uint64_t *slot = NULL;
 	struct record *r;
 	int error = table_recount(t);
 
 	if (error != 0)
 		return error;
-	r = shard_find(s, k, &slot);
-	bool is_new = r == NULL || !record_is_row(r);
+	r = shard_find(&t->shards[k->shard].shard, k, &slot);
+	bool was_row = r != NULL && record_is_row(r);
+	if (r != NULL)
+		word |= record_word(r) & WORD_REVOKED;
 	if (r != NULL && r->flags == flags && record_expires(r) == expires) {
 		store_word(t, r, k, word);
-		return 0;
+	} else {
+		error = place(t, k, rule, row->realm, slot, word, flags, expires, may_use_spare || r != NULL);
+		if (error != 0)
+			return error;
+		table_compact_if_worth_it(t, k->shard);
 	}
-	if (is_new && (error = table_realm_add(t, row->realm, rule)) != 0)
-		return error;
-	if (is_new && r != NULL)	/* a stub: making room for the realm may have moved it */
-		shard_find(s, k, &slot);
-	if (rule->form != RULE_EXACT)
-		table_bump_epoch(t);
-	if ((error = table_place_record(t, k, slot, word_seal(word, flags, expires, k->hash), flags, expires)) != 0) {
-		if (is_new)
-			table_realm_drop(t, row->realm, rule);
-		return error;
-	}
-	if (is_new)
+	if (!was_row)
 		count_add(&t->root->rows, 1);
-	table_compact_if_worth_it(t, k->shard);
 	return 0;
 }
 
 static int
-put_row(struct table *t, const struct row *row, uint32_t handle)
+put_row(struct table *t, const struct row *row, uint32_t handle, bool may_use_spare)
 {
 	struct rule rule;
 	struct key k;
 	int error = parse_key(t, &k, &rule, row->realm, row->origin);
 
-	return error != 0 ? error : put_keyed(t, &k, &rule, row, handle);
+	return error != 0 ? error : put_keyed(t, &k, &rule, row, handle, may_use_spare);
 }
 
 int
@@ -84,7 +98,7 @@ table_put(struct table *t, const struct row *row)
 {
 	struct policy_name *name = table_find_policy(t, row->policy);
 
-	return name == NULL ? -ENOENT : put_row(t, row, name->handle);
+	return name == NULL ? -ENOENT : put_row(t, row, name->handle, !row->allow);
 }
 
 #define AHEAD	16	/* rows whose slots are fetched before the first of them is put */
@@ -100,7 +114,8 @@ put_some(struct table *t, const struct parsed_row *rows, size_t n)
 		shard_prefetch(&t->shards[keys[i].shard].shard, &keys[i]);
 	}
 	for (size_t i = 0; error == 0 && i < n; i++)
-		error = put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, rows[i].handle);
+		error = put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, rows[i].handle,
+		    !rows[i].row.allow);
 	return error;
 }
 
@@ -112,6 +127,16 @@ table_put_parsed(struct table *t, const struct parsed_row *rows, size_t n)
 	for (size_t i = 0; error == 0 && i < n; i += AHEAD)
 		error = put_some(t, rows + i, n - i < AHEAD ? n - i : AHEAD);
 	return error;
+}
+
+static void
+remove_record(struct table *t, const struct key *k, const struct rule *rule, struct span realm, _Atomic uint64_t *slot)
+{
+	if (rule->form != RULE_EXACT)
+		table_bump_epoch(t);
+	shard_remove(&t->shards[k->shard].shard, slot);
+	table_realm_drop(t, realm, rule);
+	table_compact_if_worth_it(t, k->shard);
 }
 
 int
@@ -127,14 +152,12 @@ table_remove(struct table *t, struct span realm, struct span origin)
 		return error;
 	if ((r = shard_find(&t->shards[k.shard].shard, &k, &slot)) == NULL)
 		return -ENOENT;
-	if (rule.form != RULE_EXACT)
-		table_bump_epoch(t);
-	shard_remove(&t->shards[k.shard].shard, slot);
-	if (record_is_row(r)) {
-		table_realm_drop(t, realm, &rule);
+	if (record_is_row(r))
 		count_add(&t->root->rows, (uint64_t)-1);
-	}
-	table_compact_if_worth_it(t, k.shard);
+	if (record_word(r) & WORD_REVOKED)	/* what cachectl revoked stays so */
+		store_word(t, r, &k, WORD_STUB | WORD_REVOKED);
+	else
+		remove_record(t, &k, &rule, realm, slot);
 	return 0;
 }
 
@@ -155,7 +178,6 @@ table_hold(struct table *t, struct span realm, struct span origin)
 	struct record *r;
 	struct rule rule;
 	struct key k;
-	uint32_t word = WORD_HELD | WORD_REFUSE;
 	int error = parse_key(t, &k, &rule, realm, origin);
 
 	if (error != 0)
@@ -166,8 +188,48 @@ table_hold(struct table *t, struct span realm, struct span origin)
 	}
 	if (rule.form != RULE_EXACT)
 		return 0;
-	error = table_place_record(t, &k, NULL, word_seal(word, RECORD_STUB, 0, k.hash), RECORD_STUB, 0);
-	return error != 0 ? error : 1;
+	if (place(t, &k, &rule, realm, NULL, WORD_STUB | WORD_HELD, 0, 0, true) != 0)
+		table_realm_hold_wide(t, realm);
+	return 1;
+}
+
+int
+table_revoke(struct table *t, struct span realm, struct span origin)
+{
+	struct record *r;
+	struct rule rule;
+	struct key k;
+	int error = parse_key(t, &k, &rule, realm, origin);
+
+	if (error != 0)
+		return error;
+	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) != NULL)
+		store_word(t, r, &k, record_word(r) | WORD_REVOKED);
+	else if ((error = place(t, &k, &rule, realm, NULL, WORD_STUB | WORD_REVOKED, 0, 0, true)) != 0)
+		table_realm_hold_wide(t, realm);
+	return error;
+}
+
+int
+table_restore(struct table *t, struct span realm, struct span origin)
+{
+	_Atomic uint64_t *slot;
+	struct record *r;
+	struct rule rule;
+	struct key k;
+	uint32_t word;
+	int error = parse_key(t, &k, &rule, realm, origin);
+
+	if (error != 0)
+		return error;
+	if ((r = shard_find(&t->shards[k.shard].shard, &k, &slot)) == NULL)
+		return 0;
+	word = record_word(r) & ~WORD_REVOKED;
+	if (record_is_row(r) || word & WORD_HELD)
+		store_word(t, r, &k, word);
+	else
+		remove_record(t, &k, &rule, realm, slot);
+	return 0;
 }
 
 int64_t
@@ -222,7 +284,7 @@ refuse_meanwhile(struct table *t, const struct change *c)
 	if (!c->gone) {
 		row.allow = false;
 		row.expires_at = ROW_NEVER;
-		return put_row(t, &row, NO_HANDLE);
+		return put_row(t, &row, NO_HANDLE, !c->row.allow);
 	}
 	if ((error = parse_key(t, &k, &rule, row.realm, row.origin)) == 0 &&
 	    (r = shard_find(&t->shards[k.shard].shard, &k, NULL)) != NULL)
@@ -248,24 +310,64 @@ apply_change(struct table *t, const struct change *c)
 	return c->gone && error == -ENOENT ? 0 : error;
 }
 
+/* None of this needs memory or a file, except a stub; where that does not fit either, all wide rows of the realm refuse. */
+void
+table_refuse(struct table *t, const struct row *row)
+{
+	struct record *r;
+	struct rule rule;
+	struct key k;
+
+	if (parse_key(t, &k, &rule, row->realm, row->origin) != 0)
+		return;
+	if ((r = shard_find(&t->shards[k.shard].shard, &k, NULL)) != NULL)
+		hold_record(t, r);
+	else if (table_realm_is_wide(t, row->realm) &&
+	    place(t, &k, &rule, row->realm, NULL, WORD_STUB | WORD_HELD, 0, 0, true) != 0)
+		table_realm_hold_wide(t, row->realm);
+}
+
+static void
+do_or_refuse(struct table *t, int (*make)(struct table *t, const struct change *c), const struct change *changes,
+    size_t n, int *first)
+{
+	int error;
+
+	for (size_t i = 0; i < n; i++) {
+		if ((error = make(t, &changes[i])) == 0)
+			continue;
+		table_refuse(t, &changes[i].row);
+		*first = *first != 0 ? *first : error;
+	}
+}
+
+static void
+put_policies(struct table *t, const struct policy_row *policies, size_t n, int *first)
+{
+	enum policy_status why;
+	int error;
+
+	for (size_t i = 0; i < n; i++) {
+		if ((error = table_policy_put(t, &policies[i], &why)) == 0)
+			continue;
+		table_policy_refuse(t, policies[i].name);
+		*first = *first != 0 ? *first : error;
+	}
+}
+
 int
 table_batch(struct table *t, struct change *rows, size_t nrows, const struct policy_row *policies, size_t npolicies,
     const struct span *gone_policies, size_t ngone)
 {
-	enum policy_status why;
 	int error = 0;
 
 	qsort(rows, nrows, sizeof *rows, compare_changes);
 	if (changes_rows(t, policies, npolicies))
-		for (size_t i = 0; error == 0 && i < nrows; i++)
-			error = refuse_meanwhile(t, &rows[i]);
-	for (size_t i = 0; error == 0 && i < npolicies; i++)
-		error = table_policy_put(t, &policies[i], &why);
-	for (size_t i = 0; error == 0 && i < nrows; i++)
-		error = apply_change(t, &rows[i]);
-	for (size_t i = 0; error == 0 && i < ngone; i++)
-		if ((error = table_policy_remove(t, gone_policies[i])) == -ENOENT)
-			error = 0;
+		do_or_refuse(t, refuse_meanwhile, rows, nrows, &error);
+	put_policies(t, policies, npolicies, &error);
+	do_or_refuse(t, apply_change, rows, nrows, &error);
+	for (size_t i = 0; i < ngone; i++)
+		table_policy_remove(t, gone_policies[i]);
 	return error;
 }
 
@@ -288,6 +390,7 @@ row_of(const struct table *t, const struct record *r, char *text, struct row *ro
 		.expires_at = record_expires(r),
 		.allow = !(word & WORD_REFUSE),
 		.held = word & WORD_HELD,
+		.revoked = word & WORD_REVOKED,
 		.public_suffix = r->flags & RECORD_PUBLIC_SUFFIX,
 	};
 	if (record_is_row(r) && b != NULL && policy_read(&p, b->bytes, b->len) == POLICY_OK)
@@ -332,6 +435,15 @@ table_rows(const struct table *t)
 	return atomic_load_explicit(&t->root->rows, memory_order_relaxed);
 }
 
+/* What was done to a row that is there already, or else to an origin that has none. */
+static int
+copy_stub(struct table *to, const struct row *row)
+{
+	if (row->held)
+		table_hold(to, row->realm, row->origin);
+	return row->revoked ? table_revoke(to, row->realm, row->origin) : 0;
+}
+
 int
 table_copy_row(struct table *to, const struct table *from, const struct record *r, const uint32_t *handles)
 {
@@ -343,16 +455,14 @@ table_copy_row(struct table *to, const struct table *from, const struct record *
 
 	if (!row_of(from, r, text, &row))
 		return 0;
-	if (r->flags & RECORD_STUB)
-		return (int)(table_hold(to, row.realm, row.origin) < 0 ? -ENOSPC : 0);
+	if (!record_is_row(r))
+		return copy_stub(to, &row);
 	record_key(&k, &from->geometry, r);
 	if (handle >= from->next_handle || handles[handle] == UINT32_MAX || !word_is_sealed(word, r, k.hash)) {
 		row.allow = false;	/* its policy is gone, or it is damaged: refused before, refused after */
 		handle = NO_HANDLE;
 	} else
 		handle = handles[handle];
-	error = put_row(to, &row, handle);
-	if (error == 0 && row.held)
-		table_hold(to, row.realm, row.origin);
-	return error;
+	error = put_row(to, &row, handle, false);
+	return error != 0 ? error : copy_stub(to, &row);
 }

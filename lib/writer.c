@@ -25,6 +25,7 @@ struct writer {
 	int		 lockfd;
 	struct table	*live;
 	struct table	*next;
+	bool		 revocations_lost;	/* they could not be read: every origin is refused */
 	int64_t		 reshard_at_ms;	/* not before: the last attempt failed */
 	char		 error[PATH_MAX + 128];
 };
@@ -312,7 +313,7 @@ publish_next(struct writer *w, bool keep_hold)
 	w->live->live = true;
 	atomic_store_explicit(&w->ctl->table, w->live->id, memory_order_release);
 	if (!keep_hold)
-		atomic_store_explicit(&w->ctl->held_all, 0, memory_order_release);
+		atomic_store_explicit(&w->ctl->held_all, w->revocations_lost ? HELD_REVOCATIONS : 0, memory_order_release);
 	bump_epoch(w);
 	if (old != NULL)
 		table_each_file(old, remove_file, w);
@@ -344,9 +345,16 @@ writer_abort(struct writer *w, struct table **t)
 int
 writer_hold_all(struct writer *w)
 {
-	atomic_store_explicit(&w->ctl->held_all, 1, memory_order_release);
+	atomic_fetch_or_explicit(&w->ctl->held_all, HELD_INVALIDATED, memory_order_release);
 	bump_epoch(w);
 	return 0;
+}
+
+void
+writer_lift_wide_holds(struct writer *w)
+{
+	if (w->live != NULL)
+		table_lift_wide_holds(w->live);
 }
 
 /* The same rows in a new table: with more shards, so that each stays quick to rebuild, and policy handles from 0. */

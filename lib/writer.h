@@ -77,7 +77,8 @@ int	 table_policy_remove(struct table *t, struct span name);
 /*
  * One transaction's worth of changes, in an order in which no moment is wrong;
  * where policies change with rows, these rows refuse until all is done.
- * Reorders rows[]. After a failure a part may have been made: do it again.
+ * Reorders rows[]. After a failure all that needs no room has been made, what could not be written is refused,
+ * and so is whatever would answer in its place: do it again, then writer_lift_wide_holds().
  */
 struct change {
 	struct row	 row;		/* key; the rest only if !gone */
@@ -90,12 +91,24 @@ int	 table_batch(struct table *t, struct change *rows, size_t nrows,
 /*
  * Refuse at once, whatever the database says, until the row is put or removed
  * again. hold on a plain origin without a row of its own makes one that
- * refuses (row->policy empty), so that no wider row answers. Returns rows held.
+ * refuses (row->policy empty), so that no wider row answers; where there is no room for it, all wide rows of the
+ * realm refuse. Returns rows held.
  */
 int64_t	 table_hold(struct table *t, struct span realm, struct span origin);
+/* Of a change that is not made: neither what stood there before nor a wider row answers, until it is. Never fails. */
+void	 table_refuse(struct table *t, const struct row *row);
 int64_t	 table_hold_realm(struct table *t, struct span realm);
 /* All of them, by one store; until writer_commit(). Works without a table. */
 int	 writer_hold_all(struct writer *w);
+
+/*
+ * Refuse whatever the database says: rows may come, change and go underneath. A stub where there is no row, for
+ * patterns too. -ENOSPC and the like: all wide rows of the realm refuse instead; try again. See writer_revoke().
+ */
+int	 table_revoke(struct table *t, struct span realm, struct span origin);
+int	 table_restore(struct table *t, struct span realm, struct span origin);
+/* All that could not be written has been: what table_batch() and table_hold() refused beside it answers again. */
+void	 writer_lift_wide_holds(struct writer *w);
 
 /* Same as reader_each, of t, for audits; no copy. */
 int	 table_each(struct table *t, int (*each)(const struct row *row, void *arg), void *arg);

@@ -108,6 +108,8 @@ feed_invalidate(struct feed *f, struct span realm, struct span origin)
 	int64_t n = sink_hold(f->sink, realm, origin, f->asked);
 
 	f->poll_due = 0;
+	if (sink_wants_load(f->sink))
+		feed_want_load(f, "more was invalidated than a delta can ask for");
 	if (n > 0)
 		writer_add(f->w, STATUS_invalidations, n);
 	return n;

@@ -200,6 +200,8 @@ use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
 		return DELTA_FAILED;
 	}
 	if (error != 0) {
+		if (sink_wants_load(f->sink))
+			feed_want_load(f, "a change could not be applied");
 		feed_say_write_error(f, PROBLEM_DELTA, error);
 		return DELTA_UNUSED;
 	}

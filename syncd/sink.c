@@ -11,7 +11,7 @@
 #include "wire.h"
 
 #define MOST_LINES	5	/* of the log, for one load, delta or audit */
-#define MOST_HOLDS	10000
+#define MOST_HOLDS	10000	/* remembered one by one, for deltas to ask about; more wait for a load */
 #define BATCH		64	/* rows of a load that are put together */
 
 /* What is remembered of a policy, in the values of a keyset with an empty realm. */
@@ -63,7 +63,8 @@ struct sink {
 	struct keyset	*next_policies;
 	struct keyset	*next_left_out;
 	struct keyset	*holds;		/* value: the last statement sent before the hold */
-	int64_t		 held_at_large;	/* by realm, or all; or by a former process */
+	int64_t		 held_at_large;	/* by realm, or all, or beyond MOST_HOLDS; or by a former process */
+	uint64_t	 held_until;	/* a load that began later lifts those beyond MOST_HOLDS */
 	struct batch	 batch;		/* of the load under way */
 	struct delta	 delta;
 	struct audit	 audit;
@@ -381,12 +382,22 @@ sink_load_row(struct sink *s, const struct span *columns)
 	return ++s->batch.n < BATCH ? 0 : flush(s);
 }
 
+static int
+carry_hold(const struct row *row, void *arg)
+{
+	struct sink *s = arg;
+
+	return row->held && table_hold(s->next, row->realm, row->origin) < 0 ? -EINVAL : 0;
+}
+
 /* Holds that this load knows nothing of go on in its table. */
 static int
 carry_holds(struct sink *s)
 {
 	int64_t n;
 
+	if (s->held_until >= s->number && writer_table(s->w) != NULL)
+		return table_each(writer_table(s->w), carry_hold, s);
 	for (struct key *k = keyset_next(s->holds, NULL); k != NULL; k = keyset_next(s->holds, k)) {
 		if (k->value < s->number)
 			continue;
@@ -407,7 +418,10 @@ lift_holds(struct sink *s)
 		if (k->value < s->number)
 			keyset_remove(s->holds, k->realm, k->origin);
 	}
-	s->held_at_large = 0;
+	if (s->held_until < s->number) {
+		s->held_at_large = 0;
+		s->held_until = 0;
+	}
 	count_held(s);
 }
 
@@ -428,7 +442,7 @@ sink_load_commit(struct sink *s)
 	s->policies = s->next_policies;
 	s->left_out = s->next_left_out;
 	s->next_policies = s->next_left_out = NULL;
-	s->wants_load = false;
+	s->wants_load = s->held_until != 0;
 	writer_set(s->w, STATUS_left_out, (int64_t)keyset_count(s->left_out));
 	writer_set(s->w, STATUS_loading_rows, 0);
 	return 0;
@@ -622,20 +636,17 @@ apply_part(struct sink *s)
 	struct delta *d = &s->delta;
 	struct table *t = writer_table(s->w);
 	struct keyset *policies = changed_policies(d);
-	int64_t held = policies != NULL ? 0 : -ENOMEM;
 	size_t kept = 0;
 
-	for (size_t i = 0; held >= 0 && i < d->nchanges; i++) {
+	for (size_t i = 0; i < d->nchanges; i++) {
 		const struct change *c = &d->changes[i];
 
-		if (stands_alone(c, policies))
+		if (policies != NULL && stands_alone(c, policies))
 			d->changes[kept++] = *c;
 		else
-			held = table_hold(t, c->row.realm, c->row.origin);
+			table_refuse(t, &c->row);
 	}
 	keyset_free(&policies);
-	if (held < 0)
-		return (int)held;
 	d->nchanges = kept;
 	return table_batch(t, d->changes, d->nchanges, NULL, 0, NULL, 0);
 }
@@ -653,6 +664,14 @@ forget_policies(struct sink *s)
 	}
 }
 
+/* All that the database says is in the table: what was refused because something could not be written is over. */
+static void
+settle(struct sink *s)
+{
+	if (keyset_count(s->holds) == 0 && s->held_until == 0)
+		writer_lift_wide_holds(s->w);
+}
+
 int
 sink_delta_apply(struct sink *s, bool is_partial)
 {
@@ -661,13 +680,19 @@ sink_delta_apply(struct sink *s, bool is_partial)
 
 	if (error == 0)
 		error = check_changes(s);
-	if (error == 0)
+	if (error != 0) {		/* out of memory, so nobody knows what has to be refused */
+		writer_hold_all(s->w);
+		s->wants_load = true;
+	} else {
 		error = is_partial ? apply_part(s) : apply_all(s);
+	}
 	if (error == 0) {
 		for (size_t i = 0; i < d->nchanges; i++)
 			keyset_remove(s->holds, d->changes[i].row.realm, d->changes[i].row.origin);
-		if (!is_partial)
+		if (!is_partial) {
 			forget_policies(s);
+			settle(s);
+		}
 		writer_add(s->w, STATUS_changes, (int64_t)(d->nchanges + d->nlists + d->nrefused));
 		count_held(s);
 	}
@@ -816,15 +841,22 @@ int64_t
 sink_hold(struct sink *s, struct span realm, struct span origin, uint64_t last)
 {
 	struct table *t = writer_table(s->w);
+	int64_t n = t != NULL ? table_hold(t, realm, origin) : 0;	/* first: whatever follows, it is refused */
 	struct key *hold = keyset_get(s->holds, realm, origin);
 
+	if (n < 0)
+		return n;
 	if (hold == NULL && keyset_count(s->holds) < MOST_HOLDS)
 		hold = keyset_put(s->holds, realm, origin);
-	if (hold == NULL)
-		return -ENOMEM;
-	hold->value = last;
+	if (hold != NULL) {
+		hold->value = last;
+	} else {			/* only the table knows */
+		s->held_until = last;
+		s->held_at_large += n;
+		s->wants_load = true;
+	}
 	count_held(s);
-	return t != NULL ? table_hold(t, realm, origin) : 0;
+	return n;
 }
 
 int64_t

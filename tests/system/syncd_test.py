@@ -15,6 +15,7 @@ on unix sockets. Exit status: 0, 1, or 77 without PostgreSQL.
 
 import contextlib
 import glob
+import json
 import os
 import pathlib
 import pwd
@@ -304,6 +305,12 @@ class Case(unittest.TestCase):
 		polls = -1
 		while polls != (polls := syncd.status()["polls"]):
 			time.sleep(0.8)		# the last poll after a wake-up comes 0.6 s after the one before
+
+	def check(self, syncd, origin, realm=""):
+		"""Why cachectl check says that the origin is answered as it is."""
+		done = subprocess.run([BUILD / "cachectl" / "cachectl", "-c", syncd.conf, "check", origin, "--realm", realm, "--json"],
+		    stdout=subprocess.PIPE, timeout=60)
+		return json.loads(done.stdout)["reason"]
 
 	def backend(self):
 		pids = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'corscache-syncd%'")
@@ -688,18 +695,28 @@ class Large(Case):
 		d.table.mkdir()
 		subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs", d.table], check=True)
 		self.addCleanup(subprocess.run, ["umount", "-l", str(d.table)])
+		self.insert("https://*.w.example", "wide")
 		d.start()
 		self.sql("INSERT INTO cors.origins (realm, origin)"
 		    " SELECT 'bulk', 'https://o' || i || '.example.com' FROM generate_series(1, 60000) i")
 		eventually("the problem is shown", lambda: "No space left" in d.status()["problem"])
-		self.assertEqual(list(d.rows()), [("", A)])
+		self.assertEqual(d.rows().keys(), {("", A), ("wide", "https://*.w.example")})
 		self.assertGreater(d.status()["write_errors"], 0)
 		fresh = d.status()["fresh_at"]
 		eventually("it tries again", lambda: d.status()["write_errors"] > 1)
 		self.assertEqual(d.log().count("cannot write"), 1)
 		self.assertEqual(d.status()["fresh_at"], fresh, "a table that lags is not fresh")
+		self.assertEqual(self.check(d, "https://b.w.example", "wide"), "allowed")
+		self.sql(f"DELETE FROM cors.origins WHERE origin = '{A}'")
+		self.sql("SELECT cors.refuse('https://stolen.w.example', 'wide'), cors.refuse('https://*.x.w.example', 'wide')")
+		for origin, realm in (A, ""), ("https://a.x.w.example", "wide"), ("https://stolen.w.example", "wide"):
+			eventually(f"{origin} is refused", lambda: self.check(d, origin, realm) != "allowed")
+		self.assertEqual(self.check(d, "https://b.w.example", "wide"), "allowed")
+		self.assertRegex(d.order("invalidate", "wide", "https://c.w.example"), "^ok\t1\t")
+		self.assertEqual(self.check(d, "https://c.w.example", "wide"), "invalidated")
 		self.sql("DELETE FROM cors.origins WHERE realm = 'bulk'")
 		self.assert_equal(d)
+		self.assertEqual(self.check(d, "https://c.w.example", "wide"), "allowed")
 		self.assertGreater(d.status()["fresh_at"], fresh)
 		self.assertEqual(d.status()["problem"], "")
 
@@ -838,6 +855,24 @@ class Outages(Case):
 		self.sql(f"DELETE FROM cors.origins WHERE origin = '{A}'")
 		self.assert_equal(d)
 		self.assertEqual((d.status()["held"], d.status()["held_all"]), (0, 0))
+
+
+	def test_invalidate_without_end(self):
+		"""More than are remembered one by one: each is refused at once, and all come back with the database."""
+		many = 12000
+		self.sql(f"INSERT INTO cors.origins (realm, origin) SELECT 'many', 'https://h' || i || '.example' FROM generate_series(1, {many}) i")
+		d = self.syncd()
+		self.restart()
+		for i in range(1, many + 1):
+			reply = d.order("invalidate", "many", f"https://h{i}.example")
+			self.assertTrue(reply.startswith("ok\t1\t"), f"{i}: {reply}")
+		self.assertEqual(sum(row[0] is None for row in d.rows().values()), many)
+		self.assertEqual(d.status()["held"], many)
+		self.assertEqual(self.check(d, f"https://h{many}.example", "many"), "invalidated")
+		self.again()
+		self.sql(f"DELETE FROM cors.origins WHERE origin = 'https://h{many}.example'")
+		self.assert_equal(d)
+		eventually("nothing is held", lambda: d.status()["held"] == 0)
 
 
 def eventually_value(what, get):

@@ -330,7 +330,7 @@ struct row_case {
 	char		 text[TEXT];
 	const char	*realm;
 	struct words	 methods, headers, expose;
-	bool		 credentials, insecure, refuses, held, expired, public_suffix;
+	bool		 credentials, insecure, refuses, held, revoked, expired, public_suffix;
 	int		 max_age;
 };
 
@@ -598,7 +598,7 @@ m_find(const struct one_case *c, const struct m_rule *rules, const bool *active,
 			continue;
 		if (r->expired) {
 			*expired = true;
-		} else if (!r->refuses && !r->held && r->credentials && (rules[i].any || (!r->insecure &&
+		} else if (!r->refuses && !r->held && !r->revoked && r->credentials && (rules[i].any || (!r->insecure &&
 		    (r->public_suffix || m_is_insecure(o))))) {
 			*unsafe = true;
 		} else if (best < 0 || m_rank(&rules[i]) < m_rank(&rules[best])) {
@@ -624,7 +624,7 @@ m_reason(const struct one_case *c, enum m_status status, const struct row_case *
 	if (c->is_stale)
 		return "stale";
 	if (row != NULL)
-		return row->held ? "invalidated" : row->refuses ? "row-refuses" : NULL;
+		return row->revoked ? "revoked" : row->held ? "invalidated" : row->refuses ? "row-refuses" : NULL;
 	if (c->q.norigin > 1)
 		return "origin-repeated";
 	if (status != M_OK)
@@ -733,7 +733,7 @@ lib_find(const struct one_case *c, const struct lib_row *rows, const struct orig
 	*m = (struct match){ .state = c->trouble, .realm_only_any = true };
 	for (int i = 0; i < c->nrows; i++) {
 		const struct row_case *r = &c->row[i];
-		bool off = r->refuses || r->held;
+		bool off = r->refuses || r->held || r->revoked;
 
 		if (!rows[i].active || strlen(r->realm) != c->q.realm.len ||
 		    memcmp(r->realm, c->q.realm.at, c->q.realm.len) != 0)
@@ -757,6 +757,7 @@ lib_find(const struct one_case *c, const struct lib_row *rows, const struct orig
 	m->depth = rows[best].rule.depth;
 	m->refuses = c->row[best].refuses;
 	m->held = c->row[best].held;
+	m->revoked = c->row[best].revoked;
 	m->policy = &rows[best].policy;
 }
 
@@ -941,6 +942,7 @@ random_row(struct row_case *r)
 	r->insecure = rarely(3);
 	r->refuses = rarely(12);
 	r->held = rarely(20);
+	r->revoked = rarely(20);
 	r->expired = rarely(12);
 	r->public_suffix = rarely(12);
 	r->max_age = rarely(100) ? rarely(2) ? 86401 : -2 : PICK(ages);

@@ -1033,6 +1033,7 @@ START_TEST(there_is_one_writer_and_its_death_is_noticed)
 	ck_assert(find(r, "", "https://x.example").match.realm_known);
 	assert_ok(table_remove(t, span(""), span("https://later.example")));
 	assert_ok(table_remove(t, span(""), span("https://*.wide.example")));
+	assert_ok(table_remove(t, span(""), span("https://stub.wide.example")));
 	ck_assert(!find(r, "", "https://x.example").match.realm_known);
 	ck_assert_uint_eq(table_rows(t), 0);
 	reader_close(&r);

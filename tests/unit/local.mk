@@ -58,6 +58,12 @@ TESTS += tests/unit/check_table
 tests_unit_check_table_SOURCES = tests/unit/check_table.c tests/unit/tables.h tests/unit/run.h
 tests_unit_check_table_CFLAGS = $(unit_cflags)
 tests_unit_check_table_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/check_full
+TESTS += tests/unit/check_full
+tests_unit_check_full_SOURCES = tests/unit/check_full.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_full_CFLAGS = $(unit_cflags)
+tests_unit_check_full_LDFLAGS = -Wl,--wrap=posix_fallocate
+tests_unit_check_full_LDADD = $(unit_libs)
 check_PROGRAMS += tests/unit/check_decide
 TESTS += tests/unit/check_decide
 tests_unit_check_decide_SOURCES = tests/unit/check_decide.c tests/unit/run.h
