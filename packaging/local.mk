@@ -13,6 +13,8 @@ lighttpddir = $(pkgdatadir)/lighttpd
 dist_lighttpd_DATA = \
 	packaging/lighttpd/corscache.conf \
 	packaging/lighttpd/corscache.lua \
+	packaging/lighttpd/corscache_ask.conf \
+	packaging/lighttpd/corscache_check.sh \
 	packaging/lighttpd/corscache_page.conf \
 	packaging/lighttpd/sample.conf
 

@@ -5,6 +5,7 @@ system_tests = \
 	tests/system/cachectl_syncd_test.py \
 	tests/system/vectors_test.py \
 	tests/system/web_test.py \
+	tests/system/lighttpd_test.py \
 	tests/system/browser_test.py \
 	tests/system/lifecycle_test.py \
 	tests/system/responder_test.py
