@@ -4,9 +4,11 @@ dist_nginx_DATA = \
 	packaging/nginx/corscache.conf \
 	packaging/nginx/corscache_cache.conf \
 	packaging/nginx/corscache_errors.conf \
+	packaging/nginx/corscache_fastcgi.conf \
 	packaging/nginx/corscache_headers.conf \
 	packaging/nginx/corscache_page.conf \
 	packaging/nginx/corscache_params.conf \
+	packaging/nginx/corscache_redirects.conf \
 	packaging/nginx/corscache_server.conf \
 	packaging/nginx/sample.conf
 lighttpddir = $(pkgdatadir)/lighttpd

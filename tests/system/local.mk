@@ -55,6 +55,10 @@ EXTRA_DIST += tests/system/cachectl_lint_test.py
 TESTS += tests/system/watch_test.py
 EXTRA_DIST += tests/system/watch_test.py tests/system/alerts_test.yml
 
+# nginx under everything a site may have set
+TESTS += tests/system/hostile_test.py
+EXTRA_DIST += tests/system/hostile_test.py tests/system/hostile.py
+
 # cachectl check --from-headers, with nginx
 TESTS += tests/system/cachectl_paste_test.py
 EXTRA_DIST += tests/system/cachectl_paste_test.py

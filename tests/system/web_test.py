@@ -5,15 +5,20 @@ web -- what a browser sees through nginx and lighttpd, run with the files of
 packaging/ as they are.
 """
 
+import functools
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import unittest
 
 import fcgi
 import harness
+import hostile
 
 ROWS = """
 INSERT INTO cors.policies (name, methods, headers, expose_headers, credentials, max_age) VALUES
@@ -305,6 +310,49 @@ class Nginx(Server, unittest.TestCase):
 			self.assertEqual(reply.get("Access-Control-Allow-Origin"), A, path)
 			self.client.close()
 
+	def test_too_many_cookies(self):
+		"""An error before the phases in which preflights and realms are seen."""
+		reply = self.client("GET", "/", [("Origin", A), ("Cookie", "a=" + "x" * 9000), ("Connection", "close")])
+		self.assertEqual((reply.status, reply.get("Access-Control-Allow-Origin")), (400, A))
+
+	def test_redirects_that_nginx_makes(self):
+		for path, status, to in (("/app", 301, "/app/"), ("/moved", 308, "/app/status/200"), ("/directory", 301, "/directory/")):
+			(harness.stack.dir / "www" / "directory").mkdir(exist_ok=True)
+			for origin, wanted in ((A, A), ("https://b.example", None)):
+				reply = self.client("GET", path, [("Origin", origin)])
+				self.assertEqual((reply.status, reply.get("Access-Control-Allow-Origin")), (status, wanted), path)
+				self.assertTrue(reply.get("Location").endswith(to), reply.get("Location"))
+				self.assertIn("origin", reply.vary())
+
+	def test_an_unsatisfiable_range(self):
+		for origin, wanted in ((A, [A]), ("https://in.example", ["https://in.example"]), ("https://b.example", [])):
+			reply = self.client("GET", "/index.html", [("Origin", origin), ("Range", "bytes=100000-")])
+			self.assertEqual(reply.status, 416)
+			for name in CORS:
+				self.assertLessEqual(len(reply.all(name)), 1, name)
+			self.assertEqual(reply.all("Access-Control-Allow-Origin"), wanted)
+			self.assertEqual(reply.all("Vary"), ["Origin"])
+
+	def test_applications_behind_every_protocol(self):
+		own = "header=Access-Control-Allow-Origin:https://b.example&header=Access-Control-Allow-Credentials:true"
+		for way in ("app", "fastcgi", "uwsgi"):
+			for status in (200, 404, 500):
+				reply = self.client("GET", f"/{way}/status/{status}?{own}", [("Origin", A)])
+				self.assertEqual((reply.status, reply.get("Access-Control-Allow-Origin")), (status, A), way)
+				self.assertIsNone(reply.get("Access-Control-Allow-Credentials"))
+				for headers in ([("Origin", "https://b.example")], []):
+					self.assert_no_cors(self.client("GET", f"/{way}/status/{status}?{own}", headers))
+			self.assertEqual(self.client("POST", f"/{way}/echo", [("Origin", A)], b"x" * 100_000).body, b"x" * 100_000)
+
+	def test_a_login_and_the_check(self):
+		for cookie, status in (("login=no", 401), ("login=yes", 200)):
+			for origin, wanted in ((A, A), ("https://b.example", None)):
+				reply = self.client("GET", "/members/status/200", [("Origin", origin), ("Cookie", cookie)])
+				self.assertEqual((reply.status, reply.get("Access-Control-Allow-Origin")), (status, wanted), cookie)
+			reply = self.client("GET", "/members/status/200", [("Origin", "https://b.example"), ("Cookie", cookie)], host="strict.localhost")
+			self.assertEqual(reply.status, 403)
+		self.assertEqual(self.client("GET", "/login", [("Cookie", "login=yes")]).status, 404)
+
 	def test_chunked_body(self):
 		with socket.create_connection((self.client.host, self.client.port), 20) as s:
 			s.sendall(f"POST /app/echo HTTP/1.1\r\nHost: x\r\nOrigin: {A}\r\nConnection: close\r\n"
@@ -331,6 +379,93 @@ class Nginx(Server, unittest.TestCase):
 		self.assertNotIn("never-written", (harness.stack.dir / "log" / "nginx.log").read_text())
 
 
+class NginxSites(unittest.TestCase):
+	"""Sites that are written in another way than sample.conf, each in an nginx of its own."""
+
+	def site(self, server, before="", after=""):
+		"""A function that asks a site whose http block has these words before and after corscache.conf."""
+		where = pathlib.Path(tempfile.mkdtemp(dir=harness.stack.dir))
+		self.addCleanup(shutil.rmtree, where)
+		etc = harness.stack.dir / "etc/nginx"
+		temporary = "".join(f"{kind}_temp_path {where}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+		conf = where / "nginx.conf"
+		conf.write_text(f"daemon off; master_process off; pid {where}/pid; events {{}}\nhttp {{ access_log off; {temporary}\n"
+		    f"{before}\ninclude {etc}/corscache.conf;\n{after}\n"
+		    f"server {{ listen unix:{where}/sock; root {harness.stack.dir}/www;\n" + server.replace("ETC", str(etc)).replace(
+		    "APP", f"http://unix:{harness.stack.dir}/app.sock") + "\n}\n}\n")
+		server = hostile.Server(conf, where / "sock", where / "log")
+		self.addCleanup(server.close)
+		self.said = (where / "log").read_text()
+		return functools.partial(hostile.ask, server.path) if server.runs else None
+
+	def allowed(self, ask, path, origin):
+		return ask("GET", path, [("Origin", origin)]).all("Access-Control-Allow-Origin") == [origin]
+
+	def preflight(self, ask, path, origin):
+		return ask("OPTIONS", path, [("Origin", origin), ("Access-Control-Request-Method", "GET")]).status
+
+	SERVER = "include ETC/corscache_server.conf; include ETC/corscache_headers.conf;"
+	BY_PATH = "map $uri $cors_realm { default ''; ~^/shop/ shop; ~^/strict/ strict; }\n" \
+	    "map $uri $cors_enforce { default ''; ~^/strict/ 1; }"
+
+	def check_realms(self, ask):
+		for path, origin in (("/", A), ("/shop/", "https://shop.example"), ("/strict/", "https://ok.example")):
+			for other in (A, "https://shop.example", "https://ok.example"):
+				self.assertEqual(self.allowed(ask, path, other), origin == other, f"{path} {other}")
+				self.assertEqual(self.preflight(ask, path, other), 200 if origin == other else 403, f"{path} {other}")
+		self.assertEqual(ask("GET", "/strict/", [("Origin", A)]).status, 403)
+		self.assertEqual(ask("GET", "/shop/", [("Origin", A)]).status, 404)
+
+	def test_a_realm_by_path_defined_before_or_after(self):
+		for where in ("before", "after"):
+			with self.subTest(where):
+				self.check_realms(self.site(self.SERVER, **{where: self.BY_PATH}))
+
+	def test_a_realm_by_set(self):
+		self.check_realms(self.site("set $cors_realm ''; set $cors_enforce '';\n"
+		    "if ($uri ~ ^/shop/) { set $cors_realm shop; }\n"
+		    "if ($uri ~ ^/strict/) { set $cors_realm strict; set $cors_enforce 1; }\n" + self.SERVER))
+
+	def test_neither_realm_nor_enforce_defined(self):
+		ask = self.site(self.SERVER)
+		self.assertTrue(self.allowed(ask, "/", A))
+		self.assertEqual(self.preflight(ask, "/", A), 200)
+		self.assertNotIn("uninitialized", self.said)
+
+	def test_a_realm_by_path_for_an_error_before_the_server_block(self):
+		ask = self.site(self.SERVER + "include ETC/corscache_errors.conf;", before=self.BY_PATH)
+		for origin, wanted in (("https://shop.example", ["https://shop.example"]), (A, [])):
+			reply = ask("GET", "/shop/", [("Origin", origin), ("Cookie", "a=" + "x" * 9000)])
+			self.assertEqual((reply.status, reply.all("Access-Control-Allow-Origin")), (400, wanted))
+
+	def test_a_login_has_no_say_in_cors(self):
+		"""Its service may answer 204 with CORS headers of its own; with and without an auth_request_set beside it."""
+		worst = ":/app/login?header=Access-Control-Allow-Origin:https://evil.example"
+		login = f"location = /login {{ internal; proxy_pass APP{worst}; }}"
+		for inside in ("auth_request /login;", "auth_request /login; auth_request_set $user $upstream_http_x_user;"):
+			for location in (f"location /m/ {{ {inside} }}", f"location /m/ {{ try_files /.none @m; }} location @m {{ {inside} }}"):
+				reply = self.site(self.SERVER + login + location)("GET", "/m/", [("Origin", "https://evil.example"), ("Cookie", "login=yes")])
+				self.assertEqual((reply.status, reply.all("Access-Control-Allow-Origin")), (404, []), location)
+
+	def test_headers_again_do_not_undo_a_login(self):
+		"""The file that a location repeats has no auth_request; a login in the server block is a loud error."""
+		ask = self.site(self.SERVER + "location /m/ { auth_request /login; location /m/x/ { add_header X-A b; "
+		    "include ETC/corscache_headers.conf; } } location = /login { internal; return 401; }")
+		self.assertEqual(ask("GET", "/m/x/", [("Origin", A)]).status, 401)
+		self.assertIsNone(self.site("auth_request /login;" + self.SERVER))
+		self.assertIn('"auth_request" directive is duplicate', self.said)
+
+	def test_a_large_body_for_a_location_that_allows_it(self):
+		ask = self.site(self.SERVER + "location /up/ { client_max_body_size 64m; proxy_pass APP; }")
+		for headers in ([("Origin", A)], []):
+			self.assertEqual(ask("POST", "/up/echo", headers, body=b"x" * 3_000_000).status, 200)
+
+	def test_one_range_error_behind_an_error_page_of_the_location(self):
+		ask = self.site(self.SERVER + "location / { error_page 404 416 /index.html; }")
+		reply = ask("GET", "/index.html", [("Origin", A), ("Range", "bytes=100000-")])
+		self.assertEqual(reply.all("Access-Control-Allow-Origin"), [A])
+
+
 class NginxRemembers(Nginx):
 	"""The same with corscache_cache.conf, put in place as it says."""
 
@@ -342,7 +477,8 @@ class NginxRemembers(Nginx):
 			assert file.read_text() != text, f"{file} has no {old}"
 		where = harness.stack.dir
 		replace(where / "etc/nginx/corscache_server.conf", "fastcgi_store .*;", f"include {where}/etc/nginx/corscache_cache.conf;")
-		replace(where / "etc/nginx.conf", "http {", "http {\n"
+		replace(where / "etc/nginx.conf", "http {", "http {\n\tfastcgi_cache_use_stale error timeout updating http_500 http_503;\n"
+		    "\tfastcgi_cache_background_update on;\n\tfastcgi_cache_valid any 1h;\n\tfastcgi_cache_lock on;\n"
 		    f"\tfastcgi_cache_path {where}/tmp/cache keys_zone=corscache:16m max_size=64m;")
 		os.kill(int(harness.stack.env["NGINX_PID"]), signal.SIGHUP)
 		harness.eventually("nginx remembers", cls.remembers)
@@ -374,6 +510,15 @@ class NginxRemembers(Nginx):
 		sql("SELECT cors.remove('https://brief.example')")
 		sql.close()
 		harness.eventually("it is not", lambda: not self.client.allowed("https://brief.example"))
+
+	def test_nothing_stale_while_the_responder_is_away(self):
+		self.assertTrue(self.client.allowed(A))
+		harness.stack.command("stop", "responder")
+		try:
+			harness.eventually("what was remembered is forgotten", lambda: not self.client.allowed(A), 10)
+		finally:
+			harness.stack.command("start", "responder")
+		harness.eventually("the responder answers again", lambda: self.client.allowed(A))
 
 
 class Lighttpd(Server, unittest.TestCase):
