@@ -58,7 +58,7 @@ row_is_unsafe(enum rule_form form, const struct origin *o, bool public_suffix, c
 		return false;
 	if (form == RULE_ANY)
 		return true;
-	return !p->insecure && (public_suffix || origin_is_insecure(o));
+	return !p->insecure && (form == RULE_SCHEME || public_suffix || origin_is_insecure(o));
 }
 
 /* What is wrong before any row is asked for; REASON_ALLOWED: nothing. */

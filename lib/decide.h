@@ -91,9 +91,10 @@ struct match {
 };
 
 /*
- * A row that must never answer with credentials: * always; plain http and
- * patterns over a public suffix unless the policy says insecure. The table's
- * readers treat such a row as absent, whatever else let it in.
+ * A row that must never answer with credentials: * always; plain http, a
+ * whole scheme and patterns over a public suffix unless the policy says
+ * insecure. The table's readers treat such a row as absent, whatever else let
+ * it in.
  */
 bool	 row_is_unsafe(enum rule_form form, const struct origin *o, bool public_suffix,
 	    const struct policy *p);

@@ -51,7 +51,7 @@ why_near(const struct search *s, const struct row *row, const struct rule *rule)
 	bool same_realm = spans_equal(row->realm, s->e->request.realm);
 
 	if (s->wants_unsafe)
-		return same_realm && row->allow && rule_matches(rule, o) && (rule->form == RULE_ANY || row->public_suffix ||
+		return same_realm && row->allow && rule_matches(rule, o) && (rule->form >= RULE_SCHEME || row->public_suffix ||
 		    origin_is_insecure(r)) ? "it may not carry the credentials of its policy" : NULL;
 	if (rule->form == RULE_ANY)
 		return NULL;
@@ -62,6 +62,8 @@ why_near(const struct search *s, const struct row *row, const struct rule *rule)
 	}
 	if (!same_realm)
 		return NULL;
+	if (rule->form == RULE_SCHEME)
+		return spans_equal(r->scheme, o->scheme) ? "a scheme://* pattern covers origins without a port" : NULL;
 	if (is_suffix && spans_equal(r->host, o->host))
 		return "a *. pattern covers the hosts below its own, not that host";
 	if (spans_equal(r->host, o->host))
@@ -261,7 +263,7 @@ print_next_unsafe(FILE *out, const struct explanation *e)
 	if (row != NULL && e->harmless[0] != '\0')
 		print_update(out, e, "policy = ", e->harmless, row);
 	else
-		fputs("give the row a policy without credentials, or, for http and public suffixes, one with insecure = true", out);
+		fputs("give the row a policy without credentials, or, for http, scheme://* and public suffixes, one with insecure = true", out);
 }
 
 /* A policy has get, put and the like in capitals only, as browsers send them whatever the page wrote. */

@@ -69,14 +69,29 @@ key_part(struct key *k, const struct root *root, struct span realm, const struct
 	key_hash(k, root);
 }
 
+/* What has no host: part is empty, or a scheme with its "://". */
 static inline void
-key_special(struct key *k, const struct root *root, struct span realm, unsigned code)
+key_special(struct key *k, const struct root *root, struct span realm, unsigned code, struct span part)
 {
 	k->bytes = k->buf;
 	memcpy(k->buf, realm.at, realm.len);
-	k->len = (uint32_t)realm.len;
-	k->shape = (uint32_t)(code << 12 | realm.len << 16);
+	memcpy(k->buf + realm.len, part.at, part.len);
+	k->len = (uint32_t)(realm.len + part.len);
+	k->shape = (uint32_t)(part.len | code << 12 | realm.len << 16);
 	key_hash(k, root);
+}
+
+static inline void
+key_any(struct key *k, const struct root *root, struct span realm)
+{
+	key_special(k, root, realm, CODE_SPECIAL, (struct span){ "", 0 });
+}
+
+// scheme://*, of the origin's scheme.
+static inline void
+key_scheme(struct key *k, const struct root *root, struct span realm, const struct origin *o)
+{
+	key_special(k, root, realm, CODE_SPECIAL | CODE_ANY_PORT, (struct span){ o->scheme.at, o->scheme.len + 3 });
 }
 
 /* The part of an origin or rule behind "://" of a suffix that starts at `at`. */
@@ -106,8 +121,11 @@ key_rule(struct key *k, const struct root *root, struct span realm, const struct
 	case RULE_SUFFIX_ANY_PORT:
 		key_part(k, root, realm, o, CODE_SUFFIX | CODE_ANY_PORT, o->host.at, o->host.len);
 		break;
+	case RULE_SCHEME:
+		key_scheme(k, root, realm, o);
+		break;
 	default:
-		key_special(k, root, realm, CODE_SPECIAL);
+		key_any(k, root, realm);
 		break;
 	}
 }
@@ -115,7 +133,7 @@ key_rule(struct key *k, const struct root *root, struct span realm, const struct
 static inline void
 key_realm(struct key *k, const struct root *root, struct span realm)
 {
-	key_special(k, root, realm, CODE_SPECIAL | CODE_SUFFIX);
+	key_special(k, root, realm, CODE_SPECIAL | CODE_SUFFIX, (struct span){ "", 0 });
 }
 
 #endif

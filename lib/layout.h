@@ -165,7 +165,7 @@ _Static_assert(sizeof(struct record) == 8, "layout");
 #define CODE_OTHER		0u
 #define CODE_HTTPS		1u
 #define CODE_HTTP		2u
-#define CODE_SPECIAL		3u	/* alone: the rule *; with CODE_SUFFIX: a realm record */
+#define CODE_SPECIAL		3u	/* alone: the rule *; with CODE_SUFFIX: a realm record; with CODE_ANY_PORT: RULE_SCHEME */
 #define CODE_SUFFIX		4u
 #define CODE_ANY_PORT		8u
 
@@ -177,7 +177,7 @@ struct realm_marks {
 	_Atomic uint64_t	 fixed;		/* RULE_SUFFIX; bit 0: the rule * */
 	_Atomic uint64_t	 any_port;	/* RULE_SUFFIX_ANY_PORT; bit 0: RULE_HOST_ANY_PORT */
 	_Atomic uint32_t	 rows;		/* all rows and stubs, * included */
-	_Atomic uint32_t	 wide;		/* those with a mark; marks are cleared when it is 0 */
+	_Atomic uint32_t	 wide;		/* those of patterns and *; marks are cleared when it is 0 */
 };
 _Static_assert(sizeof(struct realm_marks) == 24 && RULE_MAX_DEPTH < 64, "layout");
 

@@ -44,10 +44,11 @@ static const unsigned char byte_class[256] = {
 };
 _Static_assert(ORIGIN_STATUS_COUNT <= STATUS + 1, "a status fits a class");
 
-/* Which of the two wildcards a rule has; an origin has none. */
+/* Which of the wildcards a rule has; an origin has none. */
 struct wildcards {
 	bool	 labels;		/* "*." in front of the host */
 	bool	 port;			/* ":*" behind it */
+	bool	 host;			/* "*" in its place */
 };
 
 static bool
@@ -173,7 +174,7 @@ parse_scheme(struct span *scheme, const char *s, size_t len)
 }
 
 /* Splits at the colon in front of a port; port->at is NULL where there is none. */
-static enum origin_status
+static inline enum origin_status
 split_port(struct span authority, struct span *host, struct span *port)
 {
 	const char *end = authority.at + authority.len, *from = authority.at, *colon;
@@ -191,12 +192,15 @@ split_port(struct span authority, struct span *host, struct span *port)
 	return host->len == 0 ? ORIGIN_NO_HOST : ORIGIN_OK;
 }
 
-static enum origin_status
-parse_port(uint16_t *port, struct span s)
+/* s.at NULL: none is written. */
+static inline enum origin_status
+parse_port(uint16_t *port, struct span s, const struct wildcards *wild)
 {
 	unsigned value = 0;
 
-	if (s.len == 0 || s.len > 5 || s.at[0] == '0')
+	if (s.at == NULL)
+		return ORIGIN_OK;
+	if ((wild != NULL && wild->port) || s.len == 0 || s.len > 5 || s.at[0] == '0')
 		return ORIGIN_BAD_PORT;
 	for (size_t i = 0; i < s.len; i++) {
 		if (!is_digit(s.at[i]))
@@ -210,7 +214,7 @@ parse_port(uint16_t *port, struct span s)
 }
 
 /* From label to label, the farthest that begins within reach of the one before. */
-static bool
+static inline bool
 has_long_label(struct span host)
 {
 	const char *label = host.at, *end = host.at + host.len;
@@ -226,7 +230,7 @@ has_long_label(struct span host)
 }
 
 /* Every label 1 to 63 legal bytes. */
-static enum origin_status
+static inline enum origin_status
 check_labels(struct span host, unsigned seen)
 {
 	if (host.len > ORIGIN_MAX_HOST)
@@ -408,6 +412,85 @@ take_wildcards(struct span *authority, struct wildcards *wild)
 	}
 }
 
+/*
+ * A byte behind an application's scheme. The URL standard keeps such a host as
+ * it was written, capitals and quotes too, escapes what is no ASCII and refuses
+ * these. A * it would keep as well, but no row could tell that from a pattern.
+ */
+static enum origin_status
+opaque_byte_status(char c)
+{
+	switch (c) {
+	case 'A' ... 'Z':
+	case '"':
+	case '\'':
+	case ',':
+	case ';':
+	case '`':
+		return ORIGIN_OK;
+	case '<':
+	case '>':
+	case '^':
+	case '|':
+		return ORIGIN_BAD_HOST;
+	default:
+		return byte_status(c);
+	}
+}
+
+static enum origin_status
+parse_opaque_host(enum host_kind *kind, struct span host)
+{
+	unsigned seen = survey(host);
+
+	*kind = HOST_OPAQUE;
+	if (host.len > 0 && host.at[0] == '[') {
+		*kind = HOST_IPV6;
+		return is_canonical_ipv6(host.at + 1, host.at + host.len - 1) ? ORIGIN_OK : ORIGIN_BAD_IPV6;
+	}
+	if (host.len > ORIGIN_MAX_HOST)
+		return ORIGIN_HOST_TOO_LONG;
+	for (size_t i = 0; i < host.len; i++)
+		if (host.at[i] == '[' || host.at[i] == ']')
+			return ORIGIN_BAD_HOST;
+	if ((seen & STATUS) == ORIGIN_OK && check_labels(host, seen) == ORIGIN_OK)
+		*kind = is_dotted_quad(host) ? HOST_IPV4 : HOST_NAME;
+	return ORIGIN_OK;
+}
+
+/*
+ * Behind a scheme that is not special: applications and extensions, each with a scheme of its engine's or its own.
+ * Out of line, so that the way of all others stays as short as it is.
+ */
+static __attribute__((noinline)) enum origin_status
+parse_opaque(struct origin *out, struct wildcards *wild, struct span scheme, struct span authority, const char *s,
+    size_t len)
+{
+	struct span host = authority, digits = { NULL, 0 };
+	enum origin_status status;
+	enum host_kind kind;
+	uint16_t port = 0;
+
+	if (wild != NULL && span_is(authority, "*") && !wild->port) {
+		wild->host = true;
+		host.at++;
+		host.len = authority.len = 0;
+	}
+	for (size_t i = 0; i < authority.len; i++)
+		if ((status = opaque_byte_status(authority.at[i])) != ORIGIN_OK)
+			return status;
+	if (authority.len > 0 && (status = split_port(authority, &host, &digits)) != ORIGIN_OK)
+		return status;
+	if (host.len == 0 && wild != NULL && wild->port)
+		return ORIGIN_NO_HOST;
+	if ((status = parse_opaque_host(&kind, host)) != ORIGIN_OK)
+		return status;
+	if ((status = parse_port(&port, digits, wild)) != ORIGIN_OK)
+		return status;
+	*out = (struct origin){ { s, len }, scheme, host, kind, port, false };
+	return ORIGIN_OK;
+}
+
 /* Origins (wild NULL) and rules alike; fills *out on ORIGIN_OK only. */
 static enum origin_status
 parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
@@ -423,6 +506,9 @@ parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
 	authority = (struct span){ s + scheme.len + 3, len - scheme.len - 3 };
 	if (wild != NULL)
 		take_wildcards(&authority, wild);
+	usual_port = default_port(scheme);
+	if (usual_port == 0 && (wild == NULL || !wild->labels))
+		return parse_opaque(out, wild, scheme, authority, s, len);
 	if (authority.len == 0 || byte_status(authority.at[0]) == ORIGIN_PATH)
 		return ORIGIN_NO_HOST;
 	seen = survey(authority);
@@ -434,16 +520,13 @@ parse(struct origin *out, struct wildcards *wild, const char *s, size_t len)
 			return status;
 		seen = survey(host);
 	}
-	usual_port = default_port(scheme);
 	if ((status = parse_host(&kind, host, seen, usual_port != 0)) != ORIGIN_OK)
 		return status;
-	if (digits.at != NULL && wild != NULL && wild->port)
-		return ORIGIN_BAD_PORT;
-	if (digits.at != NULL && (status = parse_port(&port, digits)) != ORIGIN_OK)
+	if ((status = parse_port(&port, digits, wild)) != ORIGIN_OK)
 		return status;
 	if (port != 0 && port == usual_port)
 		return ORIGIN_DEFAULT_PORT;
-	*out = (struct origin){ { s, len }, scheme, host, kind, port };
+	*out = (struct origin){ { s, len }, scheme, host, kind, port, usual_port != 0 };
 	return ORIGIN_OK;
 }
 
@@ -549,6 +632,8 @@ has_bad_punycode(struct span host)
 static enum rule_form
 rule_form(struct wildcards wild)
 {
+	if (wild.host)
+		return RULE_SCHEME;
 	if (wild.labels)
 		return wild.port ? RULE_SUFFIX_ANY_PORT : RULE_SUFFIX;
 	return wild.port ? RULE_HOST_ANY_PORT : RULE_EXACT;
@@ -557,7 +642,7 @@ rule_form(struct wildcards wild)
 enum origin_status
 rule_parse(struct rule *r, const char *s, size_t len)
 {
-	struct wildcards wild = { false, false };
+	struct wildcards wild = { false, false, false };
 	enum origin_status status;
 	struct origin o;
 	unsigned depth;
@@ -581,7 +666,7 @@ rule_parse(struct rule *r, const char *s, size_t len)
 	depth = wild.labels ? count_labels(o.host) : 0;
 	if (depth > RULE_MAX_DEPTH)
 		return RULE_TOO_DEEP;
-	if (default_port(o.scheme) != 0 && has_bad_punycode(o.host))
+	if (o.is_special && has_bad_punycode(o.host))
 		return RULE_BAD_PUNYCODE;
 	*r = (struct rule){ rule_form(wild), o, depth };
 	return ORIGIN_OK;
@@ -611,6 +696,8 @@ rule_matches(const struct rule *r, const struct origin *o)
 		return is_below(o, r->origin.host) && r->origin.port == o->port;
 	case RULE_SUFFIX_ANY_PORT:
 		return is_below(o, r->origin.host);
+	case RULE_SCHEME:
+		return o->port == 0;
 	default:
 		return false;
 	}
@@ -626,7 +713,7 @@ origin_is_insecure(const struct origin *o)
 		return memcmp(o->host.at, "127.", 4) != 0;
 	case HOST_IPV6:
 		return !span_is(o->host, "[::1]");
-	case HOST_NAME:
+	default:
 		break;
 	}
 	return !span_is(o->host, "localhost") && !is_below(o, (struct span){ "localhost", 9 });

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * origin -- an Origin header as browsers serialise it, taken apart; and a
- * rule: an origin or one of the five patterns a row of cors.origins may hold.
+ * rule: an origin or one of the six patterns a row of cors.origins may hold.
  *
  * Pure: no allocation, no I/O, no clock, no globals. The spans point into the
  * caller's bytes and live exactly as long as they do.
  *
  * Source: Fetch standard, ABNF `serialized-origin`; RFC 6454 section 7;
- * URL standard (host serialising); RFC 5952 (IPv6 text).
+ * URL standard (host serialising, special schemes, opaque hosts); RFC 5952
+ * (IPv6 text).
  */
 #ifndef ORIGIN_H
 #define ORIGIN_H
@@ -53,6 +54,7 @@ enum host_kind {
 	HOST_NAME,		/* labels: the only kind a suffix may match */
 	HOST_IPV4,
 	HOST_IPV6,		/* with its brackets */
+	HOST_OPAQUE,		/* of an application's scheme, not made of labels; may be empty */
 };
 
 struct origin {
@@ -61,6 +63,7 @@ struct origin {
 	struct span	 host;
 	enum host_kind	 kind;
 	uint16_t	 port;		/* 0: none written, the scheme's default */
+	bool		 is_special;	/* http, https, ws, wss or ftp: no scheme of an application */
 };
 
 enum origin_status {
@@ -107,13 +110,15 @@ enum rule_form {
 	RULE_HOST_ANY_PORT,		// scheme://host:*
 	RULE_SUFFIX,			// scheme://*.host[:port], longest first
 	RULE_SUFFIX_ANY_PORT,		// scheme://*.host:*, longest first
+	RULE_SCHEME,			// scheme://*, of no special scheme
 	RULE_ANY,			// *
 	RULE_FORM_COUNT
 };
 
 /*
  * For the suffix forms origin.host is the part behind "*."; for the any-port
- * forms origin.port is 0 and means nothing; for RULE_ANY *origin is empty.
+ * forms origin.port is 0 and means nothing; for RULE_SCHEME origin.host is
+ * empty, and it covers origins without a port; for RULE_ANY *origin is empty.
  * origin.text is the rule as written.
  */
 struct rule {

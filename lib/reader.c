@@ -514,8 +514,13 @@ probe_wide(struct reader *r, struct key *k, struct span realm, const struct orig
 		p = probe_suffixes(r, k, realm, o, fixed & depths, RULE_SUFFIX, now_s, m);
 	if (p == PROBE_MISS && o != NULL && o->kind == HOST_NAME)
 		p = probe_suffixes(r, k, realm, o, any_port & depths, RULE_SUFFIX_ANY_PORT, now_s, m);
+	/* no mark says whether there is one: only applications and extensions pay this probe */
+	if (p == PROBE_MISS && o != NULL && !o->is_special && o->port == 0) {
+		key_scheme(k, &r->geometry, realm, o);
+		p = probe(r, k, RULE_SCHEME, o, now_s, m);
+	}
 	if (p == PROBE_MISS && fixed & 1) {
-		key_special(k, &r->geometry, realm, CODE_SPECIAL);
+		key_any(k, &r->geometry, realm);
 		p = probe(r, k, RULE_ANY, o, now_s, m);
 	}
 	return p;
@@ -616,6 +621,8 @@ match_row_text(const struct match *m, const struct origin *o, char *buf, size_t 
 	if (is_suffix && suffix_starts(o, 1ull << m->depth, at) == m->depth)
 		host = at[m->depth];
 	n = append(buf, cap, n, o->scheme.at, o->scheme.len + 3);
+	if (m->form == RULE_SCHEME)
+		return append(buf, cap, n, "*", 1);
 	if (is_suffix)
 		n = append(buf, cap, n, "*.", 2);
 	n = append(buf, cap, n, host, key_tail(o, host, !any_port));

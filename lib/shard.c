@@ -228,6 +228,7 @@ record_text(const struct record *r, char *buf)
 	if (r->flags & RECORD_REALM || len + text_extra(code) > RULE_MAX)
 		return 0;
 	if (scheme == CODE_SPECIAL) {
+		p = append(p, part, len);
 		p = append(p, "*", 1);
 	} else {
 		if (scheme == CODE_HTTPS)

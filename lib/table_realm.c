@@ -10,9 +10,12 @@ marks_word(struct realm_marks *m, enum rule_form form)
 	return form == RULE_HOST_ANY_PORT || form == RULE_SUFFIX_ANY_PORT ? &m->any_port : &m->fixed;
 }
 
+/* None for a whole scheme, which is looked for wherever the origin's scheme may have a row. */
 static uint64_t
 mark_bit(const struct rule *r)
 {
+	if (r->form == RULE_SCHEME)
+		return 0;
 	return r->form == RULE_SUFFIX || r->form == RULE_SUFFIX_ANY_PORT ? 1ull << r->depth : 1;
 }
 

@@ -26,12 +26,13 @@ goes_back_together(const struct rule *r, const char *s, size_t len)
 		return;
 	}
 	n = snprintf(text, sizeof(text), "%.*s://%s%.*s%s", (int)o->scheme.len, o->scheme.at,
-	    labels ? "*." : "",
+	    labels ? "*." : r->form == RULE_SCHEME ? "*" : "",
 	    (int)o->host.len, o->host.at, any_port ? ":*" : "");
 	if (o->port != 0)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, ":%u", o->port);
 	MUST((size_t)n == len && memcmp(text, s, len) == 0);
 	MUST(!(any_port && o->port != 0));
+	MUST(r->form != RULE_SCHEME || (!o->is_special && o->host.len == 0 && o->port == 0));
 	MUST(!labels || (o->kind == HOST_NAME && r->depth >= 1 && r->depth <= RULE_MAX_DEPTH));
 }
 
@@ -57,6 +58,8 @@ matches_what_it_says(const struct rule *r, const struct origin *o)
 	}
 	if (r->form == RULE_EXACT)
 		MUST(rule_matches(r, o) == is_same(r->origin.text, o->text));
+	if (r->form == RULE_SCHEME)
+		MUST(rule_matches(r, o) == (is_same(r->origin.scheme, o->scheme) && o->port == 0));
 	if (!rule_matches(r, o))
 		return;
 	MUST(is_same(r->origin.scheme, o->scheme));
@@ -64,7 +67,7 @@ matches_what_it_says(const struct rule *r, const struct origin *o)
 		MUST(r->origin.port == o->port);
 	if (r->form == RULE_SUFFIX || r->form == RULE_SUFFIX_ANY_PORT)
 		MUST(o->kind == HOST_NAME && ends_below(o, &r->origin));
-	else
+	else if (r->form != RULE_SCHEME)
 		MUST(is_same(r->origin.host, o->host));
 }
 

@@ -28,7 +28,7 @@ struct m_origin {
 	char	 host[TEXT];
 	char	*label[TEXT];		/* of a name, copies into labels[] */
 	char	 labels[TEXT];
-	int	 nlabels;		/* 0: an address */
+	int	 nlabels;		/* 0: an address, or an opaque host */
 	int	 port;			/* 0: none */
 };
 
@@ -140,14 +140,25 @@ m_split_labels(struct m_origin *o)
 	}
 }
 
+/* What the URL standard leaves of ASCII in the host of an application's scheme; not the *, which is ours. */
+static bool
+m_is_opaque_host(struct m_origin *o)
+{
+	o->nlabels = 0;
+	return m_default_port(o->scheme) == 0 && m_only(o->host, "!\"$%&'()+,-.0123456789;="
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_`abcdefghijklmnopqrstuvwxyz{}~");
+}
+
 static bool
 m_host(struct m_origin *o)
 {
 	o->nlabels = 0;
 	if (o->host[0] == '[')
 		return m_is_ipv6(o->host);
-	if (strlen(o->host) > 253 || !m_split_labels(o))
+	if (strlen(o->host) > 253)
 		return false;
+	if (!m_split_labels(o))
+		return m_is_opaque_host(o);
 	if (m_is_ipv4(o->host))
 		o->nlabels = 0;
 	else if (m_default_port(o->scheme) != 0 && m_is_number(o->label[o->nlabels - 1]))
@@ -184,7 +195,7 @@ m_parts(struct m_origin *o, const char *text)
 		port = NULL;	/* a colon of an address */
 	sprintf(o->host, "%.*s", port != NULL ? (int)(port - host) : (int)strlen(host), host);
 	o->port = 0;
-	return m_host(o) && (port == NULL || m_port(o, port + 1));
+	return m_host(o) && (port == NULL || (port != host && m_port(o, port + 1)));
 }
 
 static enum m_status
@@ -203,7 +214,7 @@ m_parse(struct m_origin *o, const char *bytes, size_t len)
 /* ---- the model: rules ---- */
 
 struct m_rule {
-	bool		 any, wild_labels, wild_port;
+	bool		 any, wild_labels, wild_port, wild_host;
 	struct m_origin	 origin;
 };
 
@@ -266,13 +277,16 @@ m_rule(struct m_rule *r, const char *text)
 	if (host != NULL && strncmp(host + 3, "*.", 2) == 0) {
 		r->wild_labels = true;
 		memmove(host + 3, host + 5, strlen(host + 5) + 1);
+	} else if (host != NULL && strcmp(host + 3, "*") == 0) {
+		r->wild_host = true;
+		host[3] = '\0';
 	}
 	if (strlen(rest) > 2 && strcmp(rest + strlen(rest) - 2, ":*") == 0) {
 		r->wild_port = true;
 		rest[strlen(rest) - 2] = '\0';
 	}
 	if (m_parse(&r->origin, rest, strlen(rest)) != M_OK || (r->wild_port && r->origin.port != 0) ||
-	    !m_is_decodable(&r->origin))
+	    !m_is_decodable(&r->origin) || (r->wild_port && r->origin.host[0] == '\0'))
 		return false;
 	if (!r->wild_labels)
 		return true;
@@ -288,6 +302,8 @@ m_matches(const struct m_rule *r, const struct m_origin *o)
 		return true;
 	if (strcmp(r->origin.scheme, o->scheme) != 0 || (!r->wild_port && r->origin.port != o->port))
 		return false;
+	if (r->wild_host)
+		return true;
 	if (!r->wild_labels)
 		return strcmp(r->origin.host, o->host) == 0;
 	if (o->nlabels == 0 || more < 1)
@@ -298,12 +314,14 @@ m_matches(const struct m_rule *r, const struct m_origin *o)
 	return true;
 }
 
-/* Lower answers first: exact, host with any port, suffixes with a port, suffixes with any, the *. */
+/* Lower answers first: exact, host with any port, suffixes with a port, suffixes with any, the scheme, the *. */
 static int
 m_rank(const struct m_rule *r)
 {
 	if (r->any)
 		return 1000;
+	if (r->wild_host)
+		return 900;
 	if (!r->wild_labels)
 		return r->wild_port ? 1 : 0;
 	return (r->wild_port ? 500 : 300) - r->origin.nlabels;
@@ -599,7 +617,7 @@ m_find(const struct one_case *c, const struct m_rule *rules, const bool *active,
 		if (r->expired) {
 			*expired = true;
 		} else if (!r->refuses && !r->held && !r->revoked && r->credentials && (rules[i].any || (!r->insecure &&
-		    (r->public_suffix || m_is_insecure(o))))) {
+		    (rules[i].wild_host || r->public_suffix || m_is_insecure(o))))) {
 			*unsafe = true;
 		} else if (best < 0 || m_rank(&rules[i]) < m_rank(&rules[best])) {
 			best = i;
@@ -787,14 +805,14 @@ rarely(unsigned n)
 #define MOSTLY(usual, odd)	(rarely(14) ? PICK(odd) : PICK(usual))
 
 #define L21	"aaaaaaaaaaaaaaaaaaaaa"
-static const char *const schemes[] = { "https", "https", "https", "http", "app" };
+static const char *const schemes[] = { "https", "https", "https", "http", "app", "app" };
 static const char *const odd_schemes[] = { "ws", "wss", "ftp", "chrome-extension", "httpss", "file", "HTTP",
     "a+b.c-9",
 	"9a", "" };
 static const char *const labels[] = { "a", "b", "ab", "com", "example", "localhost" };
 static const char *const odd_labels[] = { "xn--p1ai", "xn--f", "xn--bcher-kva", "-", "_", "a-", "1", "0x1", "0xg", "127", "08",
     L21 L21 L21,
-	L21 L21 L21 "a", "" };
+	L21 L21 L21 "a", "", "", "A", "Host", "a%41", "a\"b'c", "!$&()+,;=`{}~", "a|b", "a^b", "a<b" };
 static const char *const addresses[] = { "127.0.0.1", "127.0.0.1", "1.2.3.4", "126.9.9.9", "0.0.1", "[::1]",
     "[2001:db8::1]" };
 static const char *const odd_addresses[] = { "1.2.3.256", "1.2.3", "01.2.3.4", "1.2.3.4.5", "255.255.255.255",
@@ -849,7 +867,13 @@ random_origin(char *out, bool rule)
 		strcpy(out, "null");
 		return;
 	}
+	if (rule && rarely(12)) {
+		sprintf(out, "%s://*", rarely(3) ? MOSTLY(schemes, odd_schemes) : "app");
+		return;
+	}
 	random_host(host);
+	if (rarely(30))
+		host[0] = '\0';
 	sprintf(out, "%s://%s%s%s", MOSTLY(schemes, odd_schemes), rule && rarely(2) ? "*." : "", host,
 	    rule && rarely(3) ? ":*" : MOSTLY(ports, odd_ports));
 }
@@ -862,10 +886,14 @@ origin_of_rule(char *out, const char *rule)
 	static const char *const odd_fronts[] = { "evil", "", ".", "a..", "evil.com/.", "-.", "1." };
 	static const char *const behind[] = { "", "", ":8080", ":1" };
 	static const char *const odd_behind[] = { ":80", ":443", ":0", ":" };
-	const char *star = strstr(rule, "*.");
+	static const char *const hosts[] = { "a", ".", "", "A-B", "[::1]", "1.2.3.4" };
+	static const char *const odd_hosts[] = { "*", "a b", "a/", "a|b", "[::A]", "%zz", "a@b" };
+	const char *star = strstr(rule, "*."), *scheme = strstr(rule, "://*");
 	char text[TEXT];
 
-	if (star != NULL)
+	if (scheme != NULL && scheme[4] == '\0')
+		sprintf(text, "%.*s://%s%s", (int)(scheme - rule), rule, MOSTLY(hosts, odd_hosts), MOSTLY(behind, odd_behind));
+	else if (star != NULL)
 		sprintf(text, "%.*s%s%s", (int)(star - rule), rule, MOSTLY(fronts, odd_fronts), star + 2);
 	else
 		strcpy(text, rule);

@@ -198,19 +198,20 @@ START_TEST(what_is_no_row_is_refused)
 }
 END_TEST
 
-/* From the most to the least specific; all of them match the origin. */
-#define SUBJECT		"https://a.b.c.example:8443"
-static const char *const ladder[] = {
-	"https://a.b.c.example:8443", "https://a.b.c.example:*", "https://*.b.c.example:8443",
-	"https://*.c.example:8443", "https://*.example:8443", "https://*.b.c.example:*",
-	"https://*.c.example:*", "*",
+/* From the most to the least specific; all of them match the first, which is an origin. */
+#define RUNGS		8
+static const char *const ladders[][RUNGS] = {
+	{ "https://a.b.c.example:8443", "https://a.b.c.example:*", "https://*.b.c.example:8443",
+	    "https://*.c.example:8443", "https://*.example:8443", "https://*.b.c.example:*",
+	    "https://*.c.example:*", "*" },
+	{ "app://a.b.example", "app://a.b.example:*", "app://*.b.example", "app://*.example", "app://*.b.example:*",
+	    "app://*.example:*", "app://*", "*" },
 };
-#define RUNGS		(sizeof(ladder) / sizeof(ladder[0]))
 
 /* Every subset of the ladder, one row changing between two looks (a Gray code). */
 START_TEST(the_most_specific_row_answers)
 {
-	const char *dir = new_dir();
+	const char *const *ladder = ladders[_i], *dir = new_dir();
 	struct writer *w = open_writer(dir, 0);
 	struct table *t = publish_empty(w, 0);
 	struct reader *r = open_reader(dir);
@@ -224,8 +225,8 @@ START_TEST(the_most_specific_row_answers)
 		else
 			assert_ok(table_remove(t, span("shop"), span(ladder[rung])));
 		unsigned first = present == 0 ? RUNGS : (unsigned)__builtin_ctz(present);
-		assert_row(r, "shop", SUBJECT, first < RUNGS ? ladder[first] : "");
-		struct found f = find(r, "shop", SUBJECT);
+		assert_row(r, "shop", ladder[0], first < RUNGS ? ladder[first] : "");
+		struct found f = find(r, "shop", ladder[0]);
 		ck_assert_int_eq(f.match.realm_known, present != 0);
 		ck_assert_int_eq(f.match.realm_only_any, present == 1u << (RUNGS - 1));
 		/* no origin at all: only * may answer */
@@ -272,6 +273,24 @@ static const struct near_miss {
 	{ "", "app://*.example", "app://a.example", true },
 	{ "", "app://*.example", "app2://a.example", false },
 	{ "", "app://*.example:*", "app://a.example:1", true },
+	{ "", "app://.", "app://.", true },
+	{ "", "app://.", "app://..", false },
+	{ "", "app://.:*", "app://.:1", true },
+	{ "", "app://", "app://", true },
+	{ "", "app://", "app2://", false },
+	{ "", "app://Host", "app://Host", true },
+	{ "", "app://Host", "app://host", false },
+	{ "", "app://*.example", "app://A.example", false },
+	{ "", "app://*.example", "app://a..example", false },
+	{ "", "app://*", "app://a.example", true },
+	{ "", "app://*", "app://.", true },
+	{ "", "app://*", "app://", true },
+	{ "", "app://*", "app://A'b", true },
+	{ "", "app://*", "app://[::1]", true },
+	{ "", "app://*", "app://a.example:1", false },
+	{ "", "app://*", "app2://a.example", false },
+	{ "", "app://*", "https://app", false },
+	{ "ab", "app://*", "app://c", true },
 	{ "ab", "https://c.example", "https://c.example", true },
 	{ "", "*", "app://anything", true },
 };
@@ -1905,7 +1924,7 @@ main(void)
 	tcase_add_test(rows, a_stub_becomes_a_row_of_a_new_realm);
 	tcase_add_test(rows, a_row_is_replaced_where_the_arena_is_full);
 	tcase_add_test(rows, what_is_no_row_is_refused);
-	tcase_add_test(rows, the_most_specific_row_answers);
+	tcase_add_loop_test(rows, the_most_specific_row_answers, 0, sizeof(ladders) / sizeof(ladders[0]));
 	tcase_add_loop_test(rows, near_misses_do_not_match, 0, sizeof(near_misses) / sizeof(near_misses[0]));
 	tcase_add_test(rows, realms_are_never_mixed);
 	tcase_add_test(rows, the_longest_keys_fit);

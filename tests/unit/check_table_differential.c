@@ -74,8 +74,10 @@ make_host(char *buf, size_t cap)
 	static const char *const labels[] = { "a", "b", "aa", "ab" };
 	size_t n = 0;
 
-	if (any(40) == 0)
-		return (size_t)snprintf(buf, cap, "%s", any(2) ? "127.0.0.1" : "[2001:db8::1]");
+	static const char *const odd[] = { "127.0.0.1", "[2001:db8::1]", ".", "", "A.x.test", "a..x.test" };
+
+	if (any(20) == 0)
+		return (size_t)snprintf(buf, cap, "%s", odd[any(6)]);
 	for (unsigned depth = any(4); depth > 0; depth--)
 		n += (size_t)snprintf(buf + n, cap - n, "%s.", labels[any(4)]);
 	return n + (size_t)snprintf(buf + n, cap - n, "%s", tops[any(4)]);
@@ -84,9 +86,9 @@ make_host(char *buf, size_t cap)
 static const char *
 make_scheme(void)
 {
-	static const char *const schemes[] = { "https", "https", "https", "http", "app", "https2" };
+	static const char *const schemes[] = { "https", "https", "https", "http", "app", "app", "https2" };
 
-	return schemes[any(6)];
+	return schemes[any(7)];
 }
 
 static const char *
@@ -116,6 +118,8 @@ make_rule(struct entry *e)
 		make_host(host, sizeof(host));
 		if (form == 0)
 			snprintf(e->text, sizeof(e->text), "*");
+		else if (form == 15)
+			snprintf(e->text, sizeof(e->text), "%s://*", any(3) ? "app" : "https2");
 		else
 			snprintf(e->text, sizeof(e->text), "%s://%s%s%s", make_scheme(), form % 3 == 1 ? "*." : "", host,
 			    form % 5 == 2 ? ":*" : make_port());
@@ -190,7 +194,7 @@ is_safe(const struct model *m, const struct entry *e, const struct origin *o)
 		return true;
 	if (e->rule.form == RULE_ANY)
 		return false;
-	return p->insecure || (!e->public_suffix && !origin_is_insecure(o));
+	return p->insecure || (e->rule.form != RULE_SCHEME && !e->public_suffix && !origin_is_insecure(o));
 }
 
 /* As doc/architecture.md says it: of all rows that match and count, the most specific. */
