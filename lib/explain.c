@@ -40,7 +40,12 @@ struct search {
 	uint64_t		 most;
 	int64_t			 now_s;
 	bool			 wants_unsafe;	/* the rows that row_is_unsafe() */
+	int			 likeness;	/* of e->neighbour */
 };
+
+static const char expired[] = "it has expired";
+static const char other_realm[] = "it is a row of another realm";
+static const char unsafe[] = "it may not carry the credentials of its policy";
 
 /* NULL: nothing that a person would take for the same. */
 static const char *
@@ -52,13 +57,13 @@ why_near(const struct search *s, const struct row *row, const struct rule *rule)
 
 	if (s->wants_unsafe)
 		return same_realm && row->allow && rule_matches(rule, o) && (rule->form >= RULE_SCHEME || row->public_suffix ||
-		    origin_is_insecure(r)) ? "it may not carry the credentials of its policy" : NULL;
+		    origin_is_insecure(r)) ? unsafe : NULL;
 	if (rule->form == RULE_ANY)
 		return NULL;
 	if (rule_matches(rule, o)) {
 		if (!same_realm)
-			return "it is a row of another realm";
-		return row->expires_at != ROW_NEVER && row->expires_at <= s->now_s ? "it has expired" : NULL;
+			return other_realm;
+		return row->expires_at != ROW_NEVER && row->expires_at <= s->now_s ? expired : NULL;
 	}
 	if (!same_realm)
 		return NULL;
@@ -80,25 +85,80 @@ copy_text(char *to, struct span from)
 	to[from.len] = '\0';
 }
 
+static void
+fill_near(struct near *n, const struct row *row, const struct rule *rule, const char *why)
+{
+	copy_text(n->row, row->origin);
+	copy_text(n->realm, row->realm);
+	copy_text(n->policy, row->policy);
+	n->allow = row->allow;
+	n->expires = row->expires_at != ROW_NEVER;
+	n->form = rule->form;
+	n->why = why;
+}
+
+/* The host behind its first label; all of it where that would be a single label. */
+static struct span
+parent_of(const struct origin *o)
+{
+	const char *dot = o->kind == HOST_NAME ? memchr(o->host.at, '.', o->host.len) : NULL;
+	const char *end = o->host.at + o->host.len;
+
+	if (dot == NULL || memchr(dot + 1, '.', (size_t)(end - dot - 1)) == NULL)
+		return o->host;
+	return (struct span){ dot + 1, (size_t)(end - dot - 1) };
+}
+
+enum { SIBLING = 1, WWW, SAME_HOST };
+
+/* How much a row tells of what an origin beside it should be allowed; 0: nothing. */
+static int
+likeness(const struct search *s, const struct row *row, const struct rule *rule)
+{
+	const struct origin *o = &s->e->origin, *r = &rule->origin;
+
+	if (!row->allow || rule->form >= RULE_SCHEME || !spans_equal(row->realm, s->e->request.realm) ||
+	    !spans_equal(r->scheme, o->scheme))
+		return 0;
+	if (spans_equal(r->host, o->host))
+		return SAME_HOST;
+	if (is_www_of(r->host, o->host) || is_www_of(o->host, r->host))
+		return WWW;
+	return spans_equal(parent_of(r), parent_of(o)) ? SIBLING : 0;
+}
+
+/* Of equals the first by name, whatever the order of the rows. */
+static void
+keep_neighbour(struct search *s, const struct row *row, const struct rule *rule)
+{
+	int like = likeness(s, row, rule);
+	struct near n;
+
+	if (like == 0 || like < s->likeness)
+		return;
+	fill_near(&n, row, rule, NULL);
+	if (like > s->likeness || strcmp(n.row, s->e->neighbour.row) < 0)
+		s->e->neighbour = n;
+	s->likeness = like;
+}
+
 static int
 collect_near(const struct row *row, void *arg)
 {
 	struct search *s = arg;
 	const char *why;
 	struct rule rule;
-	struct near *n;
 
 	if (s->most > 0 && s->rows++ == s->most) {
 		s->e->near_is_cut = true;
 		return 1;
 	}
-	if (rule_parse(&rule, row->origin.at, row->origin.len) != ORIGIN_OK ||
-	    (why = why_near(s, row, &rule)) == NULL)
+	if (rule_parse(&rule, row->origin.at, row->origin.len) != ORIGIN_OK)
 		return 0;
-	n = &s->e->near[s->e->nnear++];
-	copy_text(n->row, row->origin);
-	copy_text(n->realm, row->realm);
-	n->why = why;
+	keep_neighbour(s, row, &rule);
+	if ((why = why_near(s, row, &rule)) == NULL)
+		return 0;
+	fill_near(&s->e->near[s->e->nnear++], row, &rule, why);
 	return s->e->nnear == EXPLAIN_NEAR_MAX;
 }
 
@@ -113,6 +173,7 @@ nothing_matched(enum reason reason)
 struct choice {
 	struct explanation	*e;
 	const struct policy	*policy;	/* the one that is looked at */
+	int			 likeness;	/* of the neighbour */
 };
 
 static bool
@@ -152,7 +213,10 @@ look_at_policy(const struct policy *p, void *arg)
 	struct choice *c = arg;
 
 	c->policy = p;
-	if (permits(c))
+	/* siblings may belong to different people, as below github.io */
+	if (permits(c) && (!p->credentials || c->likeness > SIBLING) && spans_equal(p->name, span_of(c->e->neighbour.policy)))
+		c->e->neighbour_fits = true;
+	if (permits(c) && !p->credentials)
 		choose(c->e->fitting, p->name);
 	if (!p->credentials)
 		choose(c->e->harmless, p->name);
@@ -167,7 +231,8 @@ explain(struct reader *r, const struct explain_options *options, struct explanat
 	enum reason reason;
 
 	e->nnear = 0;
-	e->near_is_cut = false;
+	e->near_is_cut = e->neighbour_fits = false;
+	e->neighbour = (struct near){ .row = "" };
 	e->fitting[0] = e->harmless[0] = '\0';
 	e->status = request_origin(&e->request, &e->origin);
 	answer(r, &e->request, &options->answer, true, &e->answer, e->headers, sizeof e->headers);
@@ -177,6 +242,7 @@ explain(struct reader *r, const struct explain_options *options, struct explanat
 		return;
 	if (nothing_matched(reason) || s.wants_unsafe)
 		reader_each(r, NULL, collect_near, &s);
+	c.likeness = s.likeness;
 	if (nothing_matched(reason) || s.wants_unsafe || reason == REASON_ROW_REFUSES)
 		reader_each_policy(r, look_at_policy, &c);
 }
@@ -191,7 +257,7 @@ print_append(FILE *out, const struct explanation *e, const char *list, struct sp
 	sql_literal(out, element);
 	fputs("::text WHERE name = ", out);
 	sql_literal(out, span_of(e->answer.policy));
-	fputc(';', out);
+	fputs("; -- for all rows of that policy", out);
 }
 
 /* UPDATE cors.origins SET change WHERE realm = '' AND origin = 'row' */
@@ -208,62 +274,115 @@ print_update(FILE *out, const struct explanation *e, const char *change, const c
 	fputc(';', out);
 }
 
-/* Under a policy that permits what is asked; where none does, the next question tells what it lacks. */
+/*
+ * None of this may give more than was asked for when it is run without a thought: one origin, in the realm
+ * that was asked for, credentials and eternity only where the rows beside it have them.
+ */
+#define A_DAY	"now() + interval '1 day'"
+
+/* SELECT cors.allow('origin', 'realm', policy, expires); policy "": no matter. */
 static void
-print_allow(FILE *out, const struct explanation *e)
+print_allow_under(FILE *out, const struct explanation *e, const char *policy, bool expires)
 {
 	fputs("SELECT cors.allow(", out);
 	sql_literal(out, e->request.origin);
 	fputs(", ", out);
 	sql_literal(out, e->request.realm);
-	if (e->fitting[0] != '\0' && strcmp(e->fitting, "default") != 0) {
+	if (policy[0] != '\0' && strcmp(policy, "default") != 0) {
 		fputs(", ", out);
-		sql_literal(out, span_of(e->fitting));
+		sql_literal(out, span_of(policy));
 	}
-	fputs(e->fitting[0] != '\0' ? ");" : "); -- no policy permits all that is asked: ask again then", out);
+	fputs(expires ? ", expires => " A_DAY ");" : ");", out);
 }
 
-/* The first row of its realm that nearly matches for that reason; NULL: none. */
-static const char *
+/* As its neighbours are; where none is, or theirs does not do, under a policy without credentials. */
+static void
+print_allow(FILE *out, const struct explanation *e)
+{
+	bool fits = e->neighbour_fits || e->fitting[0] != '\0';
+
+	print_allow_under(out, e, e->neighbour_fits ? e->neighbour.policy : e->fitting, e->neighbour.expires);
+	if (!fits)
+		fputs(" -- no policy without credentials permits all that is asked: ask again then", out);
+}
+
+/* The narrowest row of its realm that nearly matches for that reason; NULL: none. */
+static const struct near *
 find_near(const struct explanation *e, const char *why)
 {
-	size_t i;
+	const struct near *found = NULL;
 
-	for (i = 0; i < e->nnear; i++)
-		if (strstr(e->near[i].why, why) != NULL && spans_equal(span_of(e->near[i].realm), e->request.realm))
-			return e->near[i].row;
+	for (size_t i = 0; i < e->nnear; i++)
+		if (e->near[i].why == why && spans_equal(span_of(e->near[i].realm), e->request.realm) &&
+		    (found == NULL || e->near[i].form < found->form))
+			found = &e->near[i];
+	return found;
+}
+
+static const struct near *
+find_elsewhere(const struct explanation *e)
+{
+	for (size_t i = 0; i < e->nnear; i++)
+		if (e->near[i].why == other_realm && e->near[i].allow)
+			return &e->near[i];
 	return NULL;
 }
 
+/* What one realm allows says nothing of another: mostly the realm is not the one that was meant. */
+static void
+print_next_unknown(FILE *out, const struct explanation *e)
+{
+	const struct near *row = find_elsewhere(e);
+
+	if (row != NULL) {
+		fputs("the realm ", out);
+		sql_literal(out, span_of(row->realm));
+		fputs(" allows it: ask with that realm, or have the web server name it in CORS_REALM", out);
+		return;
+	}
+	print_allow(out, e);
+	if (e->answer.decision.reason == REASON_REALM_UNKNOWN)
+		fputs(" -- the first row of that realm: is it what the web server names in CORS_REALM?", out);
+}
+
+/* Once more for a day: whoever wrote the row did not want it for ever. Of a pattern only the one origin. */
 static void
 print_next_expired(FILE *out, const struct explanation *e)
 {
-	const char *row = find_near(e, "expired");
+	const struct near *row = find_near(e, expired);
 
-	if (row != NULL)
-		print_update(out, e, "expires_at = NULL", NULL, row);
+	if (row == NULL)
+		print_allow_under(out, e, e->fitting, true);
+	else if (row->form == RULE_EXACT)
+		print_update(out, e, "expires_at = " A_DAY, NULL, row->row);
 	else
-		print_allow(out, e);
+		print_allow_under(out, e, row->policy, true);
 }
 
+/* Somebody meant it. */
 static void
 print_next_refused(FILE *out, const struct explanation *e)
 {
 	if (spans_equal(span_of(e->answer.row), e->request.origin))
-		print_update(out, e, "allow = true", NULL, e->answer.row);
+		print_update(out, e, "allow = true, expires_at = " A_DAY, NULL, e->answer.row);
 	else
-		print_allow(out, e);
+		print_allow_under(out, e, e->fitting, true);
+	fputs(" -- it is refused on purpose: read the row's note first", out);
 }
 
+/* A wide row is left as it is: without credentials it would answer everybody. */
 static void
 print_next_unsafe(FILE *out, const struct explanation *e)
 {
-	const char *row = find_near(e, "credentials");
+	const struct near *row = find_near(e, unsafe);
+	const char *policy = e->fitting[0] != '\0' ? e->fitting : e->harmless;
 
-	if (row != NULL && e->harmless[0] != '\0')
-		print_update(out, e, "policy = ", e->harmless, row);
-	else
+	if (row == NULL || policy[0] == '\0')
 		fputs("give the row a policy without credentials, or, for http, scheme://* and public suffixes, one with insecure = true", out);
+	else if (row->form == RULE_EXACT)
+		print_update(out, e, "policy = ", policy, row->row);
+	else
+		print_allow_under(out, e, policy, row->expires);
 }
 
 /* A policy has get, put and the like in capitals only, as browsers send them whatever the page wrote. */
@@ -306,7 +425,7 @@ print_next(FILE *out, const struct explanation *e)
 	switch (e->answer.decision.reason) {
 	case REASON_ORIGIN_UNKNOWN:
 	case REASON_REALM_UNKNOWN:
-		print_allow(out, e);
+		print_next_unknown(out, e);
 		break;
 	case REASON_ROW_EXPIRED:
 		print_next_expired(out, e);

@@ -18,6 +18,10 @@
 struct near {
 	char		 row[RULE_MAX + 1];
 	char		 realm[REALM_MAX + 1];
+	char		 policy[POLICY_MAX_NAME + 1];
+	bool		 allow;
+	bool		 expires;	/* or did */
+	enum rule_form	 form;
 	const char	*why;		/* a clause: "the port differs" */
 };
 
@@ -29,7 +33,9 @@ struct explanation {
 	enum origin_status status;
 	struct near	 near[EXPLAIN_NEAR_MAX];
 	size_t		 nnear;
-	char		 fitting[POLICY_MAX_NAME + 1];	/* a policy that permits what is asked, "" if none does */
+	struct near	 neighbour;	/* the allowing row of the realm that is most like what is asked for, row "" if none is */
+	bool		 neighbour_fits;	/* its policy permits what is asked */
+	char		 fitting[POLICY_MAX_NAME + 1];	/* a policy without credentials that permits that, "" if none does */
 	char		 harmless[POLICY_MAX_NAME + 1];	/* one without credentials, "" if there is none */
 	bool		 near_is_cut;		/* more rows than near_rows: some were not looked at */
 };
