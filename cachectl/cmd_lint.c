@@ -67,6 +67,67 @@ is_http(const struct rule *rule)
 	return rule->form != RULE_ANY && origin_is_insecure(&rule->origin);
 }
 
+/* Credentials go through it to whoever likes; only insecure policies let them. */
+static bool
+is_open(const struct rule *rule)
+{
+	return rule->form == RULE_SCHEME || is_http(rule);
+}
+
+/* Lower-case hexadecimal digits in groups of 8, 4, 4, 4 and 12. */
+static bool
+is_uuid(struct span s)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t i;
+
+	if (s.len != sizeof form - 1)
+		return false;
+	for (i = 0; i < s.len; i++)
+		if (form[i] == 'x' ? strchr("0123456789abcdef", s.at[i]) == NULL : s.at[i] != form[i])
+			return false;
+	return true;
+}
+
+/* 32 letters from a to p. */
+static bool
+is_chrome_id(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++)
+		if (s.at[i] < 'a' || s.at[i] > 'p')
+			return false;
+	return s.len == 32;
+}
+
+/* NULL: for all that is known some browser has such an origin. */
+static const char *
+why_never_sent(const struct rule *rule)
+{
+	static const char *const opaque[] = { "about", "blob", "data", "javascript" };
+	const struct origin *o = &rule->origin;
+	bool is_host = rule->form == RULE_EXACT || rule->form == RULE_HOST_ANY_PORT;
+	size_t i;
+
+	if (rule->form == RULE_ANY)
+		return NULL;
+	if (span_is(o->scheme, "ws") || span_is(o->scheme, "wss"))
+		return "a WebSocket is opened with the origin of its page, http or https";
+	if (span_is(o->scheme, "ftp"))
+		return "they open no ftp pages any more";
+	for (i = 0; i < sizeof opaque / sizeof opaque[0]; i++)
+		if (span_is(o->scheme, opaque[i]))
+			return "such pages have the origin of their maker, or null";
+	if (rule->form == RULE_SCHEME)
+		return NULL;
+	if (span_is(o->scheme, "chrome-extension") && (!is_host || o->port != 0 || !is_chrome_id(o->host)))
+		return "an extension of Chromium has 32 letters from a to p, and no port";
+	if (span_is(o->scheme, "moz-extension") && (!is_host || o->port != 0 || !is_uuid(o->host)))
+		return "an extension of Firefox has a UUID in lower case, and no port";
+	return NULL;
+}
+
 /* NULL: the C code takes the row. */
 static const char *
 why_refused(const struct row *row, struct rule *rule)
@@ -94,17 +155,18 @@ keep_wide(struct lint *l, const struct row *row)
 	is_public = is_over_public_suffix(&rule);
 	if (row->allow && row_is_unsafe(rule.form, &rule.origin, is_public, &k->policy))
 		return;
-	if (wide_add(l->wide, row, &rule, k, row->allow && (is_public || (is_http(&rule) && k->policy.credentials))) != 0)
+	if (wide_add(l->wide, row, &rule, k, row->allow && (is_public || (is_open(&rule) && k->policy.credentials))) != 0)
 		l->failed = true;
 }
 
 /* ---- a row by itself ---- */
 
-/* Which of three; the row answers nothing. */
+/* Which of four; the row answers nothing. */
 static enum finding
 unsafe_finding(const struct rule *rule, bool is_public)
 {
 	return rule->form == RULE_ANY ? FINDING_ANY_CREDENTIALS :
+	    rule->form == RULE_SCHEME ? FINDING_SCHEME_CREDENTIALS :
 	    is_public ? FINDING_SUFFIX_CREDENTIALS : FINDING_HTTP_CREDENTIALS;
 }
 
@@ -113,9 +175,10 @@ static bool
 judge_alone(struct lint *l, const struct row *row, const struct rule *rule, struct known *k)
 {
 	bool is_public = is_over_public_suffix(rule), is_armed;
+	const char *why = why_never_sent(rule);
 
-	if (has_expired(l, row)) {
-		report_row(&l->report, FINDING_EXPIRED, row, NULL);
+	if (has_expired(l, row) || why != NULL) {
+		report_row(&l->report, why != NULL ? FINDING_NEVER_SENT : FINDING_EXPIRED, row, why);
 		return false;
 	}
 	if (!row->allow)
@@ -124,12 +187,13 @@ judge_alone(struct lint *l, const struct row *row, const struct rule *rule, stru
 		report_row(&l->report, unsafe_finding(rule, is_public), row, NULL);
 		return false;
 	}
-	is_armed = k->policy.credentials && (is_public || is_http(rule));
+	is_armed = k->policy.credentials && (is_public || is_open(rule));
 	k->is_marked |= is_armed;
 	if (is_armed && l->harmless != NULL)
 		l->harmless->uses++;		/* by the SQL that mends it */
 	if (is_armed)
-		report_row(&l->report, is_public ? FINDING_SUFFIX_INSECURE : FINDING_HTTP_INSECURE, row, NULL);
+		report_row(&l->report, rule->form == RULE_SCHEME ? FINDING_SCHEME_INSECURE :
+		    is_public ? FINDING_SUFFIX_INSECURE : FINDING_HTTP_INSECURE, row, NULL);
 	else if (is_public)
 		report_row(&l->report, FINDING_PUBLIC_SUFFIX, row, NULL);
 	return true;

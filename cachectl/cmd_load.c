@@ -95,6 +95,8 @@ why_unsafe(enum rule_form form, bool is_public)
 {
 	if (form == RULE_ANY)
 		return "* may not carry credentials: give it a policy without them";
+	if (form == RULE_SCHEME)
+		return "it covers a whole scheme, and its policy allows credentials without insecure";
 	return is_public ? "it covers a public suffix, and its policy allows credentials without insecure" :
 	    "it is plain http, and its policy allows credentials without insecure";
 }

@@ -90,7 +90,7 @@ print_row_sql(FILE *out, const struct report *r, enum finding f, const struct ro
 		print_log(out, row);
 	else if (f == FINDING_ANY_SHADOWS)
 		print_delete_narrower(out, row);
-	else if (f == FINDING_HTTP_INSECURE || f == FINDING_SUFFIX_INSECURE)
+	else if (f == FINDING_HTTP_INSECURE || f == FINDING_SUFFIX_INSECURE || f == FINDING_SCHEME_INSECURE)
 		print_disarm(out, r, row);
 	else
 		print_delete(out, row, f == FINDING_EXPIRED ? " AND expires_at <= now()" : "");

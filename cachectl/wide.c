@@ -268,6 +268,12 @@ wide_next(const struct wide *w, const struct row *row, const struct rule *rule, 
 		return NULL;
 	if (found == NULL)
 		found = next_suffix(w, row->realm, o, rule->form == RULE_SUFFIX ? o->host : above, ":*");
+	if (found == NULL && rule->form != RULE_SCHEME && o->port == 0 &&
+	    (found = get(w, row->realm, text_of(buf, o->scheme, "*", (struct span){ "", 0 }, ""))) != NULL &&
+	    rule->form != RULE_EXACT && rule->form != RULE_SUFFIX) {
+		*is_mixed = true;	/* it answers those without a port */
+		return NULL;
+	}
 	return found != NULL ? found : get(w, row->realm, (struct span){ "*", 1 });
 }
 

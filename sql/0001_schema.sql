@@ -136,6 +136,13 @@ BEGIN
 	RETURN true;
 END $$;
 
+-- Special schemes of the URL standard. All others are of applications and
+-- extensions: there a browser keeps the host as it was written, capitals too.
+CREATE OR REPLACE FUNCTION cors.is_special(scheme text)
+RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
+$$;
+
 -- The host of an origin or pattern, without port and "*.": NULL or the reason.
 CREATE OR REPLACE FUNCTION cors.check_host(scheme text, host text, is_suffix boolean)
 RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -144,9 +151,12 @@ DECLARE
 	    '(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$';
 	most   constant integer := CASE WHEN is_suffix THEN 251 ELSE 253 END;
 	labels text[] := string_to_array(host, '.');
+	is_opaque constant boolean := NOT is_suffix AND NOT cors.is_special(scheme);
 	canonical text;
 BEGIN
-	IF host = '' THEN
+	IF host = '' AND is_opaque THEN
+		RETURN NULL;
+	ELSIF host = '' THEN
 		RETURN 'it has no host';
 	ELSIF is_suffix AND (host LIKE '[%' OR host ~ quad) THEN
 		RETURN 'a *. cannot stand in front of an address';
@@ -156,6 +166,9 @@ BEGIN
 		    WHEN canonical ~ '^::ffff:[0-9a-f]+:[0-9a-f]+$' THEN 'its IPv6 address stands for an IPv4 address'
 		    WHEN host <> '[' || canonical || ']' THEN
 			format('its IPv6 address is not in the short form, [%s]', canonical) END;
+	ELSIF is_opaque THEN
+		RETURN CASE WHEN host ~ '[][<>^|]' THEN format('its host has a character that no host has: %s', substring(host FROM '[][<>^|]'))
+		    WHEN length(host) > most THEN format('its host is longer than %s characters', most) END;
 	ELSIF host ~ '[^a-z0-9._-]' THEN
 		RETURN format('its host has a character that no host name has: %s', substring(host FROM '[^a-z0-9._-]'));
 	ELSIF '' = ANY (labels) THEN
@@ -167,10 +180,10 @@ BEGIN
 		RETURN format('its host is longer than %s characters', most);
 	ELSIF is_suffix AND cardinality(labels) > 63 THEN
 		RETURN 'its host has more than 63 labels behind the *.';
-	ELSIF scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
+	ELSIF cors.is_special(scheme)
 	    AND labels[cardinality(labels)] ~ '^([0-9]+|0x[0-9a-f]*)$' AND host !~ quad THEN
 		RETURN 'its host ends in a number but is no IPv4 address such as 192.0.2.1';
-	ELSIF scheme IN ('http', 'https', 'ws', 'wss', 'ftp')
+	ELSIF cors.is_special(scheme)
 	    AND host LIKE '%xn--%'
 	    AND EXISTS (SELECT FROM unnest(labels) label WHERE label LIKE 'xn--%' AND NOT cors.is_punycode(substr(label, 5))) THEN
 		RETURN 'its host has a label that begins with xn-- and is no Punycode';
@@ -178,7 +191,7 @@ BEGIN
 	RETURN NULL;
 END $$;
 
--- Is this what a browser sends in Origin, or one of the five patterns?
+-- Is this what a browser sends in Origin, or one of the six patterns?
 -- NULL: yes. Otherwise a clause that completes "'X' is not an origin: ".
 CREATE OR REPLACE FUNCTION cors.check_origin(origin text)
 RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -188,9 +201,12 @@ DECLARE
 	host      text COLLATE "C";
 	port      text COLLATE "C";
 	rest      text COLLATE "C";
+	is_app    boolean;
 	is_suffix boolean;
 	any_port  boolean;
 BEGIN
+	scheme := substring(o FROM '^([a-z][a-z0-9+.-]*)://');
+	is_app := coalesce(scheme <> 'file' AND NOT cors.is_special(scheme), false);
 	IF o IS NULL THEN
 		RETURN 'it is NULL';
 	ELSIF o = '*' THEN
@@ -201,16 +217,15 @@ BEGIN
 		RETURN 'it is empty';
 	ELSIF octet_length(o) > 328 THEN
 		RETURN 'it is longer than 328 bytes';
-	ELSIF o ~ '[,; ]' THEN
+	ELSIF o ~ ' ' OR NOT is_app AND o ~ '[,;]' THEN
 		RETURN 'it has a space or a comma';
 	ELSIF o ~ '[^!-~]' THEN
 		RETURN 'it has a control character or one outside ASCII';
-	ELSIF o ~ '[A-Z]' THEN
+	ELSIF NOT is_app AND o ~ '[A-Z]' THEN
 		RETURN 'it has upper-case letters';
-	ELSIF o !~ '^[a-z][a-z0-9+.-]*://' THEN
+	ELSIF scheme IS NULL THEN
 		RETURN 'it has no scheme:// in front';
 	END IF;
-	scheme := split_part(o, '://', 1);
 	rest := substr(o, length(scheme) + 4);
 	IF length(scheme) > 64 THEN
 		RETURN 'its scheme is longer than 64 characters';
@@ -222,6 +237,8 @@ BEGIN
 		RETURN 'it has a trailing slash';
 	ELSIF rest ~ '[/?#\\]' THEN
 		RETURN 'it has a path, a query or a fragment';
+	ELSIF is_app AND rest = '*' THEN
+		RETURN NULL;
 	END IF;
 
 	is_suffix := rest LIKE '*.%';
@@ -233,7 +250,8 @@ BEGIN
 		rest := left(rest, -2);
 	END IF;
 	IF rest LIKE '%*%' THEN
-		RETURN 'a * stands for whole labels in front of a host (*.host) or for the port (host:*), nowhere else';
+		RETURN 'a * stands for whole labels in front of a host (*.host), for the port (host:*), '
+		    'or for every host of an application''s scheme (app://*), nowhere else';
 	END IF;
 	host := CASE WHEN rest LIKE '[%' THEN coalesce(substring(rest FROM '^\[[^]]*\]'), rest)
 	    ELSE split_part(rest, ':', 1) END;
@@ -244,6 +262,8 @@ BEGIN
 		RETURN 'its port is not a number from 1 to 65535 without leading zeros';
 	ELSIF scheme || port IN ('http:80', 'https:443', 'ws:80', 'wss:443', 'ftp:21') THEN
 		RETURN 'it spells out the default port, which browsers leave out';
+	ELSIF host = '' AND (port <> '' OR any_port) THEN
+		RETURN 'it has no host';
 	END IF;
 	RETURN cors.check_host(scheme, host, is_suffix);
 END $$;
@@ -252,9 +272,17 @@ END $$;
 CREATE OR REPLACE FUNCTION cors.suggest_origin(origin text)
 RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	o       text COLLATE "C" := lower(btrim(origin, E' \t\r\n"''') COLLATE "C");
+	o       text COLLATE "C" := btrim(origin, E' \t\r\n"''');
+	scheme  text COLLATE "C" := lower(substring(o FROM '^([A-Za-z][A-Za-z0-9+.-]*)://') COLLATE "C");
 	address text COLLATE "C";
 BEGIN
+	IF cors.is_special(scheme) IS NOT FALSE THEN
+		o := lower(o COLLATE "C");
+	ELSE		-- capitals in such a host are kept
+		o := scheme || substr(o, length(scheme) + 1);
+		o := regexp_replace(o, '^([a-z][a-z0-9+.-]*://[^/?#\\]*)[/?#\\].*$', '\1');
+		o := regexp_replace(o, '^([a-z][a-z0-9+.-]*://\*):.*$', '\1');
+	END IF;
 	IF o ~ '^(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]+|:\*)?([/?#]|$)' THEN
 		o := 'https://' || o;
 	END IF;
@@ -265,7 +293,6 @@ BEGIN
 	o := regexp_replace(o, '^(ftp://.*):0*21$', '\1');
 	o := regexp_replace(o, ':0+([1-9][0-9]*)$', ':\1');
 	o := regexp_replace(o, '^(https?://[^:]+):$', '\1');
-	o := regexp_replace(o, '^https?://\*$', '*');
 	address := substring(o FROM '://\[([^]]*)\]');
 	o := coalesce(replace(o, '[' || address || ']', '[' || cors.ipv6_text(address) || ']'), o);
 	RETURN CASE WHEN o <> origin AND cors.check_origin(o) IS NULL THEN o END;
@@ -289,7 +316,10 @@ BEGIN
 	    WHEN origin ~ '[,; ]' THEN 'write one row for each origin'
 	    WHEN origin ~ '[^!-~]' OR reason LIKE '%Punycode'
 		THEN 'write an international host name in its ASCII form, such as ''https://xn--bcher-kva.example'''
-	    WHEN origin LIKE '%*%' THEN 'write ''https://*.example.com'', ''https://example.com:*'', ''https://*.example.com:*'' or ''*'''
+	    -- never '*' by itself: it lets in everybody, from every scheme
+	    WHEN origin ~ '^(https?|wss?|ftp)://\*(:|$)' THEN 'write ''https://*.example.com'' for the hosts below one, or, '
+		'for every origin of every scheme, ''*'' with a policy without credentials'
+	    WHEN origin LIKE '%*%' THEN 'write ''https://*.example.com'', ''https://example.com:*'', ''https://*.example.com:*'', ''app://*'' or ''*'''
 	    ELSE 'write scheme://host or scheme://host:port, such as ''https://app.example.com'' or ''http://localhost:3000''' END);
 END $$;
 
@@ -467,8 +497,6 @@ BEGIN
 		PRIMARY KEY (realm, origin)
 	);
 	CREATE INDEX origins_policy ON cors.origins (policy);
-	-- What a policy must look at before it may allow credentials.
-	CREATE INDEX origins_exposed ON cors.origins (policy) WHERE allow AND (origin = '*' OR origin LIKE 'http://%');
 
 	-- The change log. Its order is that of the snapshots in which xid
 	-- becomes visible, never that of id or at.
@@ -488,16 +516,26 @@ BEGIN
 	INSERT INTO cors.meta (schema_version, home, pruned_xid) VALUES (1, cors.home(), pg_current_xact_id());
 END $$;
 
+-- What a policy must look at before it may allow credentials.
+DO $$
+BEGIN
+	IF to_regclass('cors.origins_open') IS NULL THEN
+		CREATE INDEX origins_open ON cors.origins (policy)
+		 WHERE allow AND (origin = '*' OR origin LIKE 'http://%' OR origin LIKE '%://*');
+		DROP INDEX IF EXISTS cors.origins_exposed;	-- knew no scheme://*
+	END IF;
+END $$;
+
 COMMENT ON TABLE cors.policies IS 'what an origin may do; shared by many origins';
 COMMENT ON COLUMN cors.policies.methods IS 'HTTP methods, or {*}';
 COMMENT ON COLUMN cors.policies.headers IS 'request headers a page may set, or {*}, which never covers Authorization';
 COMMENT ON COLUMN cors.policies.expose_headers IS 'response headers a page may read';
 COMMENT ON COLUMN cors.policies.credentials IS 'cookies, client certificates and HTTP authentication are sent along';
 COMMENT ON COLUMN cors.policies.max_age IS 'seconds a browser may keep a preflight; NULL: it decides';
-COMMENT ON COLUMN cors.policies.insecure IS 'credentials also for plain http and for patterns over a public suffix';
+COMMENT ON COLUMN cors.policies.insecure IS 'credentials also for plain http, scheme://* and patterns over a public suffix';
 COMMENT ON TABLE cors.origins IS 'which origin may read what a realm answers, under which policy';
 COMMENT ON COLUMN cors.origins.realm IS 'the API or tenant, chosen by the web server as CORS_REALM';
-COMMENT ON COLUMN cors.origins.origin IS 'scheme://host[:port], scheme://*.host[:port|:*], scheme://host:* or *';
+COMMENT ON COLUMN cors.origins.origin IS 'scheme://host[:port], scheme://*.host[:port|:*], scheme://host:*, scheme://* (not http, https, ws, wss, ftp) or *';
 COMMENT ON COLUMN cors.origins.allow IS 'false: refused, even where a wider pattern allows it';
 COMMENT ON COLUMN cors.origins.expires_at IS 'the row is absent from then on';
 COMMENT ON TABLE cors.changes IS 'change log, written by triggers, read by corscache-syncd';
@@ -505,8 +543,8 @@ COMMENT ON TABLE cors.meta IS 'one row: the version of this schema and how far t
 
 -- 3. Credentials -------------------------------------------------------------
 --
--- A rule over two tables: no '*' under a policy with credentials, and no plain
--- http unless the policy says insecure. The row that makes a pair dangerous is
+-- A rule over two tables: no '*' under a policy with credentials, and neither
+-- plain http nor scheme://* unless the policy says insecure. The row that makes a pair dangerous is
 -- refused, whichever it is. A dangerous origin locks its policy FOR SHARE,
 -- which an UPDATE of the policy waits for, and the other way round; ordinary
 -- rows are let through by the WHEN of the trigger and lock nothing new. It is
@@ -517,7 +555,7 @@ RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, 
 DECLARE
 	policy cors.policies;
 BEGIN
-	IF NOT NEW.allow OR NEW.origin <> '*' AND NEW.origin NOT LIKE 'http://%' THEN
+	IF NOT NEW.allow OR NEW.origin <> '*' AND NEW.origin NOT LIKE 'http://%' AND NEW.origin NOT LIKE '%://*' THEN
 		RETURN NULL;
 	END IF;
 	SELECT * INTO policy FROM cors.policies WHERE name = NEW.policy FOR SHARE;
@@ -530,6 +568,11 @@ BEGIN
 		    format('%L may not use policy %L: the policy allows credentials, and plain http can be forged on the way',
 			NEW.origin, NEW.policy),
 		    'write https, use a policy with credentials = false, or set insecure = true on the policy');
+	ELSIF policy.credentials AND NOT policy.insecure AND NEW.origin LIKE '%://*' THEN
+		PERFORM cors.reject('origins', 'policy',
+		    format('%L may not use policy %L: the policy allows credentials, and any application or extension may have that scheme',
+			NEW.origin, NEW.policy),
+		    'list the origins one by one, use a policy with credentials = false, or set insecure = true on the policy');
 	END IF;
 	RETURN NULL;
 END $$;
@@ -547,13 +590,18 @@ BEGIN
 		    HINT = 'begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED';
 	END IF;
 	SELECT * INTO culprit FROM cors.origins
-	 WHERE policy = NEW.name AND allow AND (origin = '*' OR origin LIKE 'http://%')
-	   AND (origin = '*' OR NOT NEW.insecure AND cors.is_plain_http(origin))
+	 WHERE policy = NEW.name AND allow AND (origin = '*' OR origin LIKE 'http://%' OR origin LIKE '%://*')
+	   AND (origin = '*' OR NOT NEW.insecure AND (origin LIKE '%://*' OR cors.is_plain_http(origin)))
 	 LIMIT 1;
 	IF culprit.origin = '*' THEN
 		PERFORM cors.reject('policies', 'credentials',
 		    format('policy %L may not allow credentials: ''*'' uses it in realm %L', NEW.name, culprit.realm),
 		    'give ''*'' a policy of its own, or delete that row first');
+	ELSIF culprit.origin LIKE '%://*' THEN
+		PERFORM cors.reject('policies', 'credentials',
+		    format('policy %L may not allow credentials: %L in realm %L uses it, and any application or extension may have that scheme',
+			NEW.name, culprit.origin, culprit.realm),
+		    'give that pattern a policy of its own, list its origins one by one, or set insecure = true on the policy');
 	ELSIF culprit.origin IS NOT NULL THEN
 		PERFORM cors.reject('policies', 'credentials',
 		    format('policy %L may not allow credentials: %L in realm %L uses it, and plain http can be forged on the way',
@@ -696,6 +744,8 @@ RETURNS SETOF record LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_tem
 	    'FOR EACH ROW EXECUTE FUNCTION cors.log_replicated()'),
 	('origins', 'check_policy', 'O', 'AFTER INSERT OR UPDATE',
 	    'FOR EACH ROW WHEN (NEW.origin < ''https'') EXECUTE FUNCTION cors.check_origin_policy()'),
+	('origins', 'check_scheme', 'O', 'AFTER INSERT OR UPDATE',
+	    'FOR EACH ROW WHEN (NEW.origin LIKE ''%://*'') EXECUTE FUNCTION cors.check_origin_policy()'),
 	('policies', 'log_insert', 'O', 'AFTER INSERT',
 	    'REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION cors.log_policies()'),
 	('policies', 'log_update', 'O', 'AFTER UPDATE',
@@ -919,7 +969,7 @@ BEGIN
 		GRANT USAGE ON SCHEMA cors TO cors_editor;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON cors.origins, cors.policies TO cors_editor;
 		-- reject and accept_*: a CHECK runs with the rights of whoever writes.
-		GRANT EXECUTE ON FUNCTION cors.check_origin(text), cors.check_host(text, text, boolean), cors.ipv6_text(text),
+		GRANT EXECUTE ON FUNCTION cors.check_origin(text), cors.check_host(text, text, boolean), cors.is_special(text), cors.ipv6_text(text),
 		    cors.is_punycode(text), cors.suggest_origin(text), cors.check_name(name, text), cors.reject(name, name, text, text),
 		    cors.accept_origin(text), cors.accept_realm(text), cors.accept_policy_name(text), cors.accept_list(name, text[]),
 		    cors.allow(text, text, text, timestamptz, text), cors.refuse(text, text, text), cors.remove(text, text),

@@ -63,11 +63,21 @@ CASES = (
 	("INSERT INTO cors.policies (name) VALUES ('idle\\ö')", ("policy-unused", None, None, "idle\\ö"), "no row"),
 	("INSERT INTO cors.policies (name, max_age) VALUES ('p', 86400); INSERT INTO cors.origins (origin, policy) VALUES ('https://p.example', 'p')",
 	    ("max-age-capped", None, None, "p"), "86,400"),
+	("INSERT INTO cors.origins (origin, policy) VALUES ('app://*', 'insec')",
+	    ("scheme-insecure", "", "app://*", "insec"), "any application"),
+	("INSERT INTO cors.origins (origin) VALUES ('app://*'), ('app://.')", ("shadowed", "", "app://.", "default"), "app://*"),
+	*((f"INSERT INTO cors.origins (origin) VALUES ('{origin}')", ("never-sent", "", origin, "default"), words) for origin, words in (
+	    ("wss://a.example", "WebSocket"), ("ws://*.a.example:*", "WebSocket"), ("ftp://a.example", "ftp"), ("data://*", "null"),
+	    ("blob://a.example", "null"), ("chrome-extension://abcdefghijklmnop", "a to p"), ("chrome-extension://abcdefghijklmnopabcdefghijklmnop:1", "port"),
+	    ("chrome-extension://abcdefghijklmnopabcdefghijklmnoz", "a to p"), ("moz-extension://0F1D0C1E-7D34-4A5E-8A5C-000000000000", "UUID"),
+	    ("moz-extension://*.a", "UUID"))),
 	# past the triggers: what replication and bulk loads do
 	("SET session_replication_role = replica; INSERT INTO cors.origins (origin, policy) VALUES ('*', 'cred'); SET session_replication_role = origin",
 	    ("any-credentials", "", "*", "cred"), "credentials"),
 	("SET session_replication_role = replica; INSERT INTO cors.origins (origin, policy) VALUES ('http://h.example:*', 'cred'); SET session_replication_role = origin",
 	    ("http-credentials", "", "http://h.example:*", "cred"), "plain http"),
+	("SET session_replication_role = replica; INSERT INTO cors.origins (origin, policy) VALUES ('app://*', 'cred'); SET session_replication_role = origin",
+	    ("scheme-credentials", "", "app://*", "cred"), "whole scheme"),
 	("SET session_replication_role = replica; INSERT INTO cors.origins (origin, policy) VALUES ('https://h.example', 'gone'); SET session_replication_role = origin",
 	    ("policy-missing", "", "https://h.example", "gone"), "not there"),
 	# past the constraints: a schema that somebody changed
@@ -198,10 +208,13 @@ class Findings(Case):
 		    "('https://*.a.example', 'default', true, now() - interval '1 h'), ('https://x.a.example', 'default', true, NULL)",
 		    "('*', 'default', true, NULL), ('https://*.a.example', 'default', false, NULL), ('https://x.a.example', 'default', true, NULL)",
 		    "('https://*.github.io', 'insec', true, NULL), ('https://x.github.io', 'insec', true, NULL)",	# better than the wide one
+		    "('app://*', 'insec', true, NULL), ('app://.', 'insec', true, NULL)",
+		    "('app://*', 'default', true, NULL), ('app://x:*', 'default', true, NULL)",	# with a port as well
+		    "('app://*', 'default', true, NULL), ('app://*.x:*', 'default', true, NULL), ('app2://.', 'default', true, NULL)",
 		):
 			with self.subTest(rows):
 				self.db.ok(POLICIES + f"INSERT INTO cors.origins (origin, policy, allow, expires_at) VALUES {rows}")
-				self.assertFalse({"shadowed", "any-shadows", "refuses-nothing"} & {f["finding"] for f in self.lint()[0]})
+				self.assertFalse({"shadowed", "any-shadows", "refuses-nothing", "never-sent"} & {f["finding"] for f in self.lint()[0]})
 				self.clear()
 
 	def test_flags_choose_what_is_told(self):

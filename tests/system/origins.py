@@ -11,6 +11,9 @@ http://[::5] http://[1:0:2:0:3:0:4:0] http://[fe80::1:0:0:1]
 https://www.xn--xample-9ua.com https://xn--p1ai https://*.xn--bcher-kva.example https://axn--f.example app://xn--f https://example.com:65535 https://example.com:80 http://example.com:443 https://example.com:1
 https://a_b.example https://-a-.example https://_x https://1a.example https://a.1a https://0xg https://12.example.com
 chrome-extension://abcdefghijklmnop moz-extension://0f1d0c1e-7d34-4a5e-8a5c-000000000000 capacitor://localhost s://host
+app://. app://.. app://.:3000 app:// app://a. app://a..b app://LocalHost app://[::1] app://[::1]:1 app://1.2.3.256 app://.:* app://Host:*
+safari-web-extension://DCEA6524-AB56-4469-895F-D4F4E84F139E vscode-webview://0a1b2c moz-extension://* file-system://* s://*
+app://!"$%&'()+,-._~ app://;=`{}%zz%C3%a9 app://a,b
 app+x-1.y://1.2 connector://1 ftp://example.com:2121 https://null
 https://*.example.com https://*.example.com:8443 https://example.com:* https://*.example.com:* http://*.example.com:3999
 https://*.com http://127.0.0.1:* http://[::1]:* http://*.localhost * x-y://*.example:*
@@ -18,15 +21,18 @@ https://*.com http://127.0.0.1:* http://[::1]:* http://*.localhost * x-y://*.exa
     "https://" + "a" * 63 + ".example",
     "https://" + ".".join(["a" * 63] * 3 + ["a" * 61]),                 # 253
     "https://*." + ".".join(["a" * 63] * 3 + ["a" * 59]),               # 251
+    "app://" + "A" * 253,
     "https://*." + ".".join(["a"] * 63),
     "https://" + ".".join(["a"] * 127),
     "a" * 64 + "://" + ".".join(["a" * 63] * 3 + ["a" * 61]) + ":65535",  # 326
 ]
 
 NOT_A_HOST = "write scheme://host or scheme://host:port, such as 'https://app.example.com' or 'http://localhost:3000'"
-PATTERNS = "write 'https://*.example.com', 'https://example.com:*', 'https://*.example.com:*' or '*'"
+PATTERNS = "write 'https://*.example.com', 'https://example.com:*', 'https://*.example.com:*', 'app://*' or '*'"
+BELOW = "write 'https://*.example.com' for the hosts below one, or, for every origin of every scheme, '*' with a policy without credentials"
 OWN = "serve the page from an origin of its own, such as 'http://localhost:3000'"
-STAR = "a * stands for whole labels in front of a host (*.host) or for the port (host:*), nowhere else"
+STAR = ("a * stands for whole labels in front of a host (*.host), for the port (host:*), "
+    "or for every host of an application's scheme (app://*), nowhere else")
 MAPPED = "its IPv6 address stands for an IPv4 address"
 SHORT = "its IPv6 address is not in the short form, [%s]"
 PORT = "its port is not a number from 1 to 65535 without leading zeros"
@@ -34,6 +40,7 @@ TWO_PORTS = "it has two ports, or an IPv6 address without brackets"
 DEFAULT_PORT = "it spells out the default port, which browsers leave out"
 PUNYCODE = "write an international host name in its ASCII form, such as 'https://xn--bcher-kva.example'"
 PUNY = "its host has a label that begins with xn-- and is no Punycode"
+SPECIAL = ("http", "https", "ws", "wss", "ftp")
 QUAD = "its host ends in a number but is no IPv4 address such as 192.0.2.1"
 
 
@@ -127,8 +134,32 @@ INVALID = [
     ("wss://a:443", DEFAULT_PORT, sends("wss://a")),
     ("ftp://a:21", DEFAULT_PORT, sends("ftp://a")),
     ("https://*.a:443", DEFAULT_PORT, "write 'https://*.a'"),
-    ("http://*", STAR, "write '*'"),
-    ("http://*:8080", STAR, PATTERNS),
+    ("http://*", STAR, BELOW),
+    ("http://*:8080", STAR, BELOW),
+    ("wss://*", STAR, BELOW),
+    ("ftp://*", STAR, BELOW),
+    ("file://*", "pages opened from files send null", OWN),
+    ("app://*:*", STAR, "write 'app://*'"),
+    ("app://*:80", STAR, "write 'app://*'"),
+    ("app://*/", "it has a trailing slash", "write 'app://*'"),
+    ("App://.", "it has upper-case letters", sends("app://.")),
+    ("App://Host/index.html", "it has upper-case letters", sends("app://Host")),
+    ("app://./index.html", "it has a path, a query or a fragment", sends("app://.")),
+    ("app:///index.html", "it has a path, a query or a fragment", sends("app://")),
+    ("app://a,app://b", "it has a path, a query or a fragment", "write one row for each origin"),
+    ("app://a b", "it has a space or a comma", "write one row for each origin"),
+    ("app://a*b", STAR, PATTERNS),
+    ("app://a^b", "its host has a character that no host has: ^", NOT_A_HOST),
+    ("app://a]b", "its host has a character that no host has: ]", NOT_A_HOST),
+    ("app://user@a", "it has a user name in front of an @", sends("app://a")),
+    ("app://:80", "it has no host", NOT_A_HOST),
+    ("app://:*", "it has no host", PATTERNS),
+    ("app://*.", "it has no host", PATTERNS),
+    ("app://*.A", "its host has a character that no host name has: A", PATTERNS),
+    ("app://a:080", PORT, sends("app://a:80")),
+    ("app://[::A]", "its [IPv6] address is malformed", NOT_A_HOST),
+    ("app://[::01]", SHORT % "::1", sends("app://[::1]")),
+    ("app://" + "A" * 254, "its host is longer than 253 characters", NOT_A_HOST),
     ("http://fooo.*.example.com:3999", STAR, PATTERNS),
     ("http://*example.com:3999", STAR, PATTERNS),
     ("https://example.*", STAR, PATTERNS),
@@ -178,11 +209,22 @@ def model_punycode(text):
 	return all(c < "\x80" or c >= "\xa0" and not "\ud800" <= c <= "\udfff" for c in decoded)
 
 
+def model_app(rest):
+	"""Behind a scheme that is not special (URL standard, opaque hosts), without *. in front."""
+	if rest in ("", "*"):
+		return True
+	parts = re.fullmatch(r"""(\[(.*)\]|[!"$%&'()+,.0-9;=A-Z_`a-z{}~-]{1,253})(?::(\*|[1-9][0-9]{0,4}))?""", rest)
+	return bool(parts) and (parts[2] is None or model_ipv6(parts[2])) and (parts[3] in (None, "*") or int(parts[3]) < 65536)
+
+
 def model(o):
 	"""An independent reading of the rules: is o an origin or a pattern?"""
 	if o == "*":
 		return True
 	parts = re.fullmatch(r"([a-z][a-z0-9+.-]{0,63})://(\*\.)?(\[[0-9a-f:]*\]|[a-z0-9._-]+)(?::(\*|[1-9][0-9]{0,4}))?", o)
+	app = re.fullmatch(r"([a-z][a-z0-9+.-]{0,63})://(.*)", o)
+	if app and app[1] not in SPECIAL + ("file",) and not app[2].startswith("*."):
+		return model_app(app[2])
 	if not parts or parts[1] == "file":
 		return False
 	scheme, star, host, port = parts.groups()
@@ -198,7 +240,7 @@ def model(o):
 		return False
 	if star and (quad or len(labels) > 63):
 		return False
-	special = scheme in ("http", "https", "ws", "wss", "ftp")
+	special = scheme in SPECIAL
 	if special and not all(model_punycode(l[4:]) for l in labels if l.startswith("xn--")):
 		return False
 	return quad or not (special and re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]))
@@ -207,7 +249,7 @@ def model(o):
 def generated(n, seed):
 	"""Strings near the border between right and wrong."""
 	r = random.Random(seed)
-	schemes = ["http", "https"] * 6 + ["ws", "wss", "ftp", "file", "app", "a+b", "HTTP", "1a", "", "s" * 64, "s" * 65]
+	schemes = ["http", "https"] * 6 + ["ws", "wss", "ftp", "file", "app", "app", "app", "app", "a+b", "HTTP", "1a", "", "s" * 64, "s" * 65]
 	labels = ["a", "www", "example", "com", "localhost", "a-b", "a-", "xn--p1ai", "0", "255", "0xf", "a" * 40, "-a", "1", "256", "01", "0x",
 	    "a_", "", "*", "A", "\u00e9", "a" * 62, "a" * 63, "a" * 64]
 	letters = "abz019-" + "\u00e9\u4e2d\u00a0\U0001f600\u0085"
@@ -227,6 +269,8 @@ def generated(n, seed):
 			host = "xn--" + (label[:-1] if r.random() < .2 else label.replace("a", r.choice("a9-_")) if r.random() < .2 else label) + ".a"
 		elif r.random() < .15:
 			host = ".".join("a" * r.choice([1, 30, 60, 63]) for _ in range(r.randint(1, 6)))
+		elif r.random() < .15:
+			host = "".join(r.choice("aZ.!\"$%&'()+,-;=`{}~*<>^|[]@ ") for _ in range(r.randint(0, 4)))
 		else:
 			host = ".".join(r.choice(labels) for _ in range(r.randint(1, 4)))
 		star = "*." if r.random() < .15 else ""

@@ -314,6 +314,12 @@ HTTP_POLICY = Refusal("23514", "policy 'app' may not allow credentials: 'http://
     "give that origin https or a policy of its own, or set insecure = true on the policy")
 
 
+SCHEME_ROW = Refusal("23514", "'app://*' may not use policy 'app': the policy allows credentials, and any application or extension may have "
+    "that scheme", "list the origins one by one, use a policy with credentials = false, or set insecure = true on the policy")
+SCHEME_POLICY = Refusal("23514", "policy 'app' may not allow credentials: 'app://*' in realm 'r' uses it, and any application or extension "
+    "may have that scheme", "give that pattern a policy of its own, list its origins one by one, or set insecure = true on the policy")
+
+
 def origin_in_app(origin, allow="true"):
 	return "INSERT INTO cors.origins (realm, origin, policy, allow) VALUES ('r', '%s', 'app', %s)" % (origin, allow)
 
@@ -344,6 +350,9 @@ def a_dangerous_origin_under_a_policy_with_credentials_is_refused():
 	db.ok("INSERT INTO cors.origins (realm, origin) VALUES ('r', '*')")
 	equal(db.refused("UPDATE cors.origins SET policy = 'app' WHERE origin = '*'"), STAR_ROW)
 	equal(db.refused("SELECT cors.allow('*', 'r', 'app')"), STAR_ROW)
+	equal(db.refused(origin_in_app("app://*")), SCHEME_ROW)
+	db.ok(origin_in_app("app://.") + ";" + origin_in_app("app://x:*") + ";" + origin_in_app("app://*.x"))
+	equal(db.refused("UPDATE cors.origins SET origin = 'app://*' WHERE origin = 'app://.'"), SCHEME_ROW)
 
 
 @case
@@ -359,6 +368,11 @@ def a_policy_may_not_gain_credentials_over_a_dangerous_origin():
 	equal(db.refused(credentials_app()), HTTP_POLICY)
 	equal(db.refused("UPDATE cors.policies SET credentials = true, name = 'b' WHERE name = 'app'").sqlstate, "23514")
 	db.ok("DELETE FROM cors.origins WHERE origin = 'http://a.example'; " + credentials_app())
+	fresh_app(db)
+	db.ok(origin_in_app("app://*"))
+	equal(db.refused(credentials_app()), SCHEME_POLICY)
+	db.ok(credentials_app(insecure="true"))
+	equal(db.refused(credentials_app()), SCHEME_POLICY)
 
 
 @case
@@ -366,6 +380,7 @@ def insecure_lets_plain_http_have_credentials_but_never_a_star():
 	db = sessions("main")
 	fresh_app(db, "true", "true")
 	db.ok(origin_in_app("http://a.example"))
+	db.ok(origin_in_app("app://*") + "; DELETE FROM cors.origins WHERE origin = 'app://*'")
 	equal(db.refused(origin_in_app("*")), STAR_ROW)
 	equal(db.refused(credentials_app("true", "false")), HTTP_POLICY)
 	db.ok(credentials_app("false", "false"))
@@ -376,8 +391,9 @@ def insecure_lets_plain_http_have_credentials_but_never_a_star():
 def a_refused_row_is_harmless_until_it_is_allowed():
 	db = sessions("main")
 	fresh_app(db)
-	db.ok(origin_in_app("*", "false") + ";" + origin_in_app("http://a.example", "false"))
+	db.ok(origin_in_app("*", "false") + ";" + origin_in_app("http://a.example", "false") + ";" + origin_in_app("app://*", "false"))
 	db.ok(credentials_app())
+	equal(db.refused("UPDATE cors.origins SET allow = true WHERE origin = 'app://*'"), SCHEME_ROW)
 	db.ok(origin_in_app("http://b.example", "false"))
 	equal(db.refused("UPDATE cors.origins SET allow = true WHERE origin = '*'"), STAR_ROW)
 	equal(db.refused("UPDATE cors.origins SET allow = true WHERE origin LIKE 'http:%'"), HTTP_ROW)
