@@ -181,7 +181,7 @@ class Beside(unittest.TestCase):
 		self.db.ok("INSERT INTO cors.origins (origin, policy, allow, expires_at) VALUES ('https://old.example', 'api', true, '2020-01-01'), "
 		    "('https://no.example', 'api', false, NULL), ('https://*.co.uk', 'api', true, NULL), ('https://*.deny.example', 'default', false, NULL)")
 		eventually("applied", lambda: self.run_("verify").returncode == YES)
-		for args, most in ((["https://new.example"], 1), (["https://new.example", "--realm", "it's \\ ü"], 1),
+		for args, most in ((["https://new.example"], 1), (["https://new2.example", "--realm", "it's \\ ü"], 1),
 		    (["https://put.example", "--method", "PUT"], 1), (["https://h.example", "--method", "PATCH", "--header", "x-new"], 3),
 		    (["https://old.example"], 1), (["https://no.example", "--method", "PUT"], 1), (["https://x.deny.example"], 1),
 		    (["https://x.co.uk"], 1), ([A, "--method", "DELETE", "--header", "x-a", "--header", "x-b"], 3)):
@@ -192,6 +192,30 @@ class Beside(unittest.TestCase):
 					eventually("applied", lambda: self.run_("verify").returncode == YES and
 					    json.loads(self.run_("--json", "check", *args).stdout)["next"] != answer["next"])
 				self.run_("check", *args, want=YES)
+		# nothing is permanent that was not, nobody has credentials that had none, no pattern answers that did not
+		self.assertEqual(self.db.rows("SELECT origin FROM cors.origins WHERE origin IN ('https://old.example', 'https://no.example', "
+		    "'https://x.deny.example') AND expires_at BETWEEN now() AND now() + interval '1 day' ORDER BY 1"),
+		    [("https://no.example",), ("https://old.example",), ("https://x.deny.example",)])
+		self.assertEqual(self.db.one("SELECT string_agg(origin || ' ' || policy, ',') FROM cors.origins JOIN cors.policies ON policy = name "
+		    "WHERE credentials AND origin ~ '//(new|put|h|x)'"), "")
+		self.assertEqual(self.db.rows("SELECT policy, allow FROM cors.origins WHERE origin IN ('https://*.co.uk', 'https://*.deny.example') "
+		    "ORDER BY origin"), [("api", "t"), ("default", "f")])
+
+	def test_what_check_advises_is_what_the_neighbours_have(self):
+		self.db.ok("INSERT INTO cors.policies (name, credentials) VALUES ('it''s', false), ('cred', true); INSERT INTO cors.origins (origin, policy, "
+		    "expires_at) VALUES ('https://pr-1.app.example', 'it''s', now() + interval '2 days'), ('https://shop.example', 'cred', NULL), "
+		    "('https://one.github.io', 'cred', NULL)")
+		eventually("applied", lambda: self.run_("verify").returncode == YES)
+		for origin, policy, expires in (("https://pr-2.app.example", "it's", "t"), ("https://www.shop.example", "cred", "f"),
+		    ("https://shop.example:8443", "cred", "f"), ("https://two.github.io", "default", "f"), ("http://shop.example", "default", "f")):
+			self.db.ok(self.json("check", origin, want=NO)["next"] + "\n", end="")
+			self.assertEqual(self.db.rows("SELECT policy, expires_at IS NOT NULL FROM cors.origins WHERE realm = '' AND "
+			    f"origin = '{origin}'"), [(policy, expires)], origin)
+
+	def test_what_check_advises_copies_no_row_into_another_realm(self):
+		self.db.ok("INSERT INTO cors.origins (realm, origin) VALUES ('tenant ''a', 'https://tenant.example')")
+		eventually("applied", lambda: self.run_("verify").returncode == YES)
+		self.assertIn("the realm 'tenant ''a' allows it: ask with that realm", self.json("check", "https://tenant.example", want=NO)["next"])
 
 	def test_resync_loads_a_whole_table(self):
 		before = self.json("status")["sync"]["snapshots"]

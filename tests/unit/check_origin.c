@@ -643,6 +643,7 @@ main(void)
 	Suite *suite = suite_create("origin");
 	TCase *tc = tcase_create("origin");
 
+	tcase_set_timeout(tc, 120);
 	LOOP(tc, takes_apart_what_browsers_send, accepted);
 	LOOP(tc, an_origin_is_a_rule_for_itself, accepted);
 	LOOP(tc, says_why_it_refuses_an_origin, refused);
