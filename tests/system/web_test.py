@@ -375,7 +375,11 @@ class Nginx(Server, unittest.TestCase):
 		"""Nor answered 200, which nginx would store: it keeps the connection because it could."""
 		for headers in ([("Origin", ""), ("Origin", A), ("Access-Control-Request-Method", "GET")],
 		    [("Origin", A), ("Access-Control-Request-Method", ""), ("Access-Control-Request-Method", "GET")]):
-			self.assertEqual(self.client("OPTIONS", "/app/status/200", headers).body, b"OPTIONS 200\n", headers)
+			reply = self.client("OPTIONS", "/app/status/200", headers)
+			if reply.status == 403:		# nginx 1.23 and newer join repeated lines: a preflight of a broken origin
+				self.assert_no_cors(reply)
+			else:
+				self.assertEqual(reply.body, b"OPTIONS 200\n", headers)
 		self.assertNotIn("never-written", (harness.stack.dir / "log" / "nginx.log").read_text())
 
 
@@ -447,6 +451,22 @@ class NginxSites(unittest.TestCase):
 				reply = self.site(self.SERVER + login + location)("GET", "/m/", [("Origin", "https://evil.example"), ("Cookie", "login=yes")])
 				self.assertEqual((reply.status, reply.all("Access-Control-Allow-Origin")), (404, []), location)
 
+	def test_any_satisfied_at_http_level_opens_nothing(self):
+		ask = self.site(self.SERVER + "location /m/ { deny all; }", before="satisfy any; auth_basic x; auth_basic_user_file /dev/null;")
+		for path, status in (("/", 401), ("/m/", 403)):
+			self.assertEqual(ask("GET", path, [("Origin", A)]).status, status)
+
+	def test_timing_for_the_same_origins(self):
+		ask = self.site(self.SERVER + "location / { add_header Timing-Allow-Origin $cors_origin always; include ETC/corscache_headers.conf; }")
+		for origin, wanted in ((A, [A]), ("https://b.example", [])):
+			self.assertEqual(ask("GET", "/", [("Origin", origin)]).all("Timing-Allow-Origin"), wanted)
+
+	def test_a_page_that_a_rewrite_puts_in_place_of_the_check_has_no_say(self):
+		"""From above the include, where it cannot be kept away: without CORS headers then, not with the page's."""
+		ask = self.site("rewrite ^/.corscache/check$ /app/status/204?header=Access-Control-Allow-Origin:https://evil.example last;"
+		    + self.SERVER + "location /app/ { proxy_pass APP; }")
+		self.assertEqual(ask("GET", "/", [("Origin", "https://evil.example")]).all("Access-Control-Allow-Origin"), [])
+
 	def test_headers_again_do_not_undo_a_login(self):
 		"""The file that a location repeats has no auth_request; a login in the server block is a loud error."""
 		ask = self.site(self.SERVER + "location /m/ { auth_request /login; location /m/x/ { add_header X-A b; "
@@ -497,11 +517,11 @@ class NginxRemembers(Nginx):
 		return metric('corscache_checks_total{verdict="allowed"}') - before < 5
 
 	def test_repeated_origins_are_refused(self):
-		"""The first of them counts: the one in the key."""
+		"""In nginx before 1.23 the first of them counts: the one in the key."""
 		other = "https://b.example"
-		for first, second, wanted in ((A, other, [A]), (other, A, [])):
+		for first, second, wanted in ((A, other, ([A], [])), (other, A, ([],))):
 			reply = self.client("GET", "/", [("Origin", first), ("Origin", second)])
-			self.assertEqual(reply.all("Access-Control-Allow-Origin"), wanted)
+			self.assertIn(reply.all("Access-Control-Allow-Origin"), wanted)
 
 	def test_what_is_revoked_is_forgotten(self):
 		sql = harness.Psql()
@@ -512,10 +532,12 @@ class NginxRemembers(Nginx):
 		harness.eventually("it is not", lambda: not self.client.allowed("https://brief.example"))
 
 	def test_nothing_stale_while_the_responder_is_away(self):
-		self.assertTrue(self.client.allowed(A))
+		def status():
+			return self.client("GET", "/", [("Origin", "https://ok.example")], host="strict.localhost").status
+		self.assertEqual(status(), 200)
 		harness.stack.command("stop", "responder")
 		try:
-			harness.eventually("what was remembered is forgotten", lambda: not self.client.allowed(A), 10)
+			harness.eventually("what was remembered is forgotten, and refused", lambda: status() == 403, 10)
 		finally:
 			harness.stack.command("start", "responder")
 		harness.eventually("the responder answers again", lambda: self.client.allowed(A))
