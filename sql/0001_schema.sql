@@ -641,7 +641,7 @@ BEGIN
 		UNION ALL
 		SELECT '*', NULL, NULL, true FROM total WHERE n > most;
 	ELSIF TG_OP = 'TRUNCATE' THEN
-		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
+		INSERT INTO cors.changes (kind, wake) VALUES ('*', pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica');
 	ELSIF NOT EXISTS (SELECT FROM touched OFFSET 1) THEN	-- one row: the most frequent, and so the cheapest
 		INSERT INTO cors.changes (kind, realm, origin, wake) SELECT 'o', realm, origin, true FROM touched;
 	ELSIF NOT EXISTS (SELECT FROM touched OFFSET most) THEN
@@ -671,29 +671,31 @@ BEGIN
 			 SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM old_rows)
 		) difference GROUP BY name;
 	ELSE
-		INSERT INTO cors.changes (kind, wake) VALUES ('*', true);
+		INSERT INTO cors.changes (kind, wake) VALUES ('*', pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica');
 	END IF;
 	RETURN NULL;
 END $$;
 
 -- The same for session_replication_role = replica (logical replication, bulk
--- loads), where statement triggers do not fire.
+-- loads), where statement triggers do not fire. Nothing is woken there: the
+-- worker that applies a subscription may neither queue a deferred trigger
+-- (since PostgreSQL 16) nor NOTIFY in a transaction that is to be prepared. Polls find it.
 CREATE OR REPLACE FUNCTION cors.log_replicated()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF TG_TABLE_NAME = 'policies' THEN
 		IF TG_OP <> 'INSERT' THEN
-			INSERT INTO cors.changes (kind, realm, wake) VALUES ('p', OLD.name, true);
+			INSERT INTO cors.changes (kind, realm) VALUES ('p', OLD.name);
 		END IF;
 		IF TG_OP <> 'DELETE' THEN
-			INSERT INTO cors.changes (kind, realm, wake) VALUES ('p', NEW.name, true);
+			INSERT INTO cors.changes (kind, realm) VALUES ('p', NEW.name);
 		END IF;
 	ELSE
 		IF TG_OP <> 'INSERT' THEN
-			INSERT INTO cors.changes (kind, realm, origin, wake) VALUES ('o', OLD.realm, OLD.origin, true);
+			INSERT INTO cors.changes (kind, realm, origin) VALUES ('o', OLD.realm, OLD.origin);
 		END IF;
 		IF TG_OP <> 'DELETE' THEN
-			INSERT INTO cors.changes (kind, realm, origin, wake) VALUES ('o', NEW.realm, NEW.origin, true);
+			INSERT INTO cors.changes (kind, realm, origin) VALUES ('o', NEW.realm, NEW.origin);
 		END IF;
 	END IF;
 	RETURN NULL;

@@ -35,6 +35,10 @@ tests_system_table_tool_LDADD = lib/libcorscache.a
 TESTS += tests/system/syncd_test.py
 EXTRA_DIST += tests/system/syncd_test.py
 
+# Subscriptions and standbys, on Debian's PostgreSQL and on those of scripts/install-postgres
+TESTS += tests/system/replication_test.py
+EXTRA_DIST += tests/system/replication_test.py scripts/install-postgres
+
 # systemd's view of packaging/, and ours of what systemd says to daemons
 TESTS += tests/system/units_test.py tests/system/manners_test.py
 EXTRA_DIST += tests/system/units_test.py tests/system/manners_test.py

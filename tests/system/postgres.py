@@ -20,7 +20,7 @@ Refusal = collections.namedtuple("Refusal", "sqlstate message hint")
 
 
 def find_bindir():
-	at = [shutil.which("initdb")] + sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"),
+	at = [shutil.which("initdb", path=os.environ.get("POSTGRES_BINDIR", ""))] + [shutil.which("initdb")] + sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"),
 	    key=lambda p: int(p.split("/")[4]), reverse=True)
 	at = [p for p in at if p]
 	if not at:
