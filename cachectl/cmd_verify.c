@@ -182,7 +182,7 @@ collect_all(struct verify *v)
 
 /* ---- rows ---- */
 
-/* corscache-syncd leaves out what the C code refuses. NULL: it does not. */
+/* corscache-syncd leaves out what the C code refuses, or makes a refusal of it. NULL: it does not. A refusal needs no policy. */
 static const char *
 why_left_out(const struct verify *v, const struct row *row)
 {
@@ -195,8 +195,8 @@ why_left_out(const struct verify *v, const struct row *row)
 	status = rule_parse(&rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return origin_strstatus(status);
-	k = policies_find(&v->policies, row->policy);
-	return k == NULL || k->status != POLICY_OK ? "its policy is not usable" : NULL;
+	k = row->allow ? policies_find(&v->policies, row->policy) : NULL;
+	return row->allow && (k == NULL || k->status != POLICY_OK) ? "its policy is not usable" : NULL;
 }
 
 /* In the table, and absent for every reader. */
@@ -212,7 +212,7 @@ is_dead(const struct verify *v, const struct row *row)
 static void
 compare_rows(struct verify *v, const struct row *in_db, const struct row *in_table)
 {
-	const char *why = in_db != NULL && in_table == NULL ? why_left_out(v, in_db) : NULL;
+	const char *why = in_db != NULL && (in_table == NULL || !in_table->allow) ? why_left_out(v, in_db) : NULL;
 
 	if (in_table != NULL && in_db != NULL && is_dead(v, in_table))
 		leave_out(v, &in_db->realm, in_db->origin,

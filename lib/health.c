@@ -43,6 +43,8 @@ diagnose(struct health *h, int64_t max_stale_s)
 	    "restart corscache-syncd; the table stays in force meanwhile");
 	look(h, is_alive && !s->connected, "the database is not connected: the table stays as it is",
 	    "corscache-syncd tries again for ever, and its log says what failed");
+	look(h, s->left_out > 0, "rows of the database are not in force: they were left out",
+	    "cachectl lint says which and why, and has the SQL that mends them");
 	look(h, h->counters.owners == 0 && has_counted(&h->counters), "corscache-responder does not run: nobody answers",
 	    "start corscache-responder; where systemd holds its socket, requests wait in its queue");
 	look(h, h->table.problem[0] != '\0', h->table.problem, "the log of corscache-syncd has the details");

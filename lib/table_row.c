@@ -98,7 +98,9 @@ table_put(struct table *t, const struct row *row)
 {
 	struct policy_name *name = table_find_policy(t, row->policy);
 
-	return name == NULL ? -ENOENT : put_row(t, row, name->handle, !row->allow);
+	if (name == NULL && row->allow)
+		return -ENOENT;
+	return put_row(t, row, name != NULL ? name->handle : NO_HANDLE, !row->allow);
 }
 
 #define AHEAD	16	/* rows whose slots are fetched before the first of them is put */
@@ -114,8 +116,8 @@ put_some(struct table *t, const struct parsed_row *rows, size_t n)
 		shard_prefetch(&t->shards[keys[i].shard].shard, &keys[i]);
 	}
 	for (size_t i = 0; error == 0 && i < n; i++)
-		error = put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row, rows[i].handle,
-		    !rows[i].row.allow);
+		error = put_keyed(t, &keys[i], &rows[i].rule, &rows[i].row,
+		    rows[i].handle != ROW_NO_POLICY ? rows[i].handle : NO_HANDLE, !rows[i].row.allow);
 	return error;
 }
 

@@ -52,11 +52,11 @@ int	 writer_begin(struct writer *w, uint64_t rows, struct table **t);
 int	 writer_commit(struct writer *w, struct table **t);
 void	 writer_abort(struct writer *w, struct table **t);
 
-/* Insert or replace. row->policy must exist in t (-ENOENT). -EINVAL: rule_parse() refuses it. */
+/* Insert or replace. row->policy must exist in t (-ENOENT) if the row allows. -EINVAL: rule_parse() refuses it. */
 int	 table_put(struct table *t, const struct row *row);
 /*
  * The same for n rows, parsed already: rule is that of row.origin, row.realm is
- * valid, handle is that of row.policy. Fetches memory ahead, so that a load does
+ * valid, handle is that of row.policy, or ROW_NO_POLICY where it refuses. Fetches memory ahead, so that a load does
  * not wait for it row by row. Stops at the first failure.
  */
 struct parsed_row {
@@ -64,6 +64,7 @@ struct parsed_row {
 	struct rule	 rule;
 	uint32_t	 handle;
 };
+#define ROW_NO_POLICY	UINT32_MAX
 int	 table_put_parsed(struct table *t, const struct parsed_row *rows, size_t n);
 /* -ENOENT: it was not there. */
 int	 table_remove(struct table *t, struct span realm, struct span origin);

@@ -21,6 +21,8 @@ enum {
 	POLICY_HANDLE_SHIFT	= 8,		/* above: its handle in the table that is loaded */
 };
 
+#define WAITS_FOR_POLICY	1	/* the value of a key that is left out: its policy may yet come */
+
 /* A policy taken apart; row's lists point to the arrays. */
 struct lists {
 	struct policy_row	 row;
@@ -145,7 +147,20 @@ read_row(const struct span *columns, struct row *row)
 	return 0;
 }
 
-/* NULL: the row goes into the table. Otherwise why not. Sets all but what the database says. */
+static const char why_no_policy[] = "its policy is not usable: until it is, the row refuses";
+static const char why_dead[] = "it covers a public suffix, and its policy allows credentials without insecure";
+
+/* These are in the table all the same: as a refusal, or such that readers treat it as absent. */
+static bool
+is_stored(const char *why)
+{
+	return why == NULL || why == why_no_policy || why == why_dead;
+}
+
+/*
+ * NULL: the row is in force as it is. Otherwise why not. Sets all but what the database says. A row that
+ * refuses needs no policy. One that allows refuses without it: no pattern behind it may answer instead.
+ */
 static const char *
 parse_row(const struct keyset *policies, struct parsed_row *p)
 {
@@ -158,13 +173,19 @@ parse_row(const struct keyset *policies, struct parsed_row *p)
 	status = rule_parse(&p->rule, row->origin.at, row->origin.len);
 	if (status != ORIGIN_OK)
 		return origin_strstatus(status);
-	policy = keyset_get(policies, no_realm, row->policy);
-	if (policy == NULL || policy->value & POLICY_IS_REFUSED)
-		return "its policy is not usable";
-	p->handle = (uint32_t)(policy->value >> POLICY_HANDLE_SHIFT);
 	if (p->rule.form == RULE_SUFFIX || p->rule.form == RULE_SUFFIX_ANY_PORT)
 		row->public_suffix = suffix_is_public(p->rule.origin.host);
-	return NULL;
+	policy = keyset_get(policies, no_realm, row->policy);
+	p->handle = ROW_NO_POLICY;
+	if (policy != NULL && !(policy->value & POLICY_IS_REFUSED))
+		p->handle = (uint32_t)(policy->value >> POLICY_HANDLE_SHIFT);
+	if (!row->allow)
+		return NULL;
+	row->allow = p->handle != ROW_NO_POLICY;
+	if (!row->allow)
+		return why_no_policy;
+	/* nobody can sign in from a whole public suffix */
+	return row->public_suffix && policy->value & POLICY_NEEDS_SAFE ? why_dead : NULL;
 }
 
 static const char *
@@ -175,15 +196,6 @@ check_row(const struct keyset *policies, struct row *row)
 
 	*row = p.row;
 	return why;
-}
-
-/* In the table, but readers treat it as absent: nobody can sign in from a whole public suffix. */
-static bool
-is_dead(const struct keyset *policies, const struct row *row)
-{
-	const struct key *policy = row->public_suffix ? keyset_get(policies, no_realm, row->policy) : NULL;
-
-	return policy != NULL && policy->value & POLICY_NEEDS_SAFE;
 }
 
 static int
@@ -269,12 +281,16 @@ log_row(struct sink *s, const char *what, const struct row *row, const char *why
 static int
 leave_out(struct sink *s, struct keyset *set, const struct row *row, const char *why)
 {
+	struct key *key;
+
 	if (keyset_get(s->left_out, row->realm, row->origin) == NULL)
 		log_row(s, "left out", row, why);
-	return keyset_put(set, row->realm, row->origin) != NULL ? 0 : -ENOMEM;
+	key = keyset_put(set, row->realm, row->origin);
+	if (key == NULL)
+		return -ENOMEM;
+	key->value = why == why_no_policy ? WAITS_FOR_POLICY : 0;
+	return 0;
 }
-
-#define WHY_DEAD	"it covers a public suffix, and its policy allows credentials without insecure"
 
 /* ---- a whole load ---- */
 
@@ -374,11 +390,9 @@ sink_load_row(struct sink *s, const struct span *columns)
 	s->rows++;
 	is_whole = copy_row(&s->batch, &p->row);
 	why = parse_row(s->next_policies, p);
-	if (why != NULL)
-		return leave_out(s, s->next_left_out, &p->row, why);
-	assert(is_whole);
-	if (is_dead(s->next_policies, &p->row) && (error = leave_out(s, s->next_left_out, &p->row, WHY_DEAD)) != 0)
+	if (why != NULL && ((error = leave_out(s, s->next_left_out, &p->row, why)) != 0 || !is_stored(why)))
 		return error;
+	assert(is_whole);
 	return ++s->batch.n < BATCH ? 0 : flush(s);
 }
 
@@ -521,7 +535,19 @@ sink_delta_policy(struct sink *s, const struct span *columns)
 	return 0;
 }
 
-/* What the policies of this delta are now, before its rows are checked against them. */
+static bool
+waits_for_policy(const struct keyset *left_out)
+{
+	for (const struct key *k = keyset_next(left_out, NULL); k != NULL; k = keyset_next(left_out, k))
+		if (k->value == WAITS_FOR_POLICY)
+			return true;
+	return false;
+}
+
+/*
+ * What the policies of this delta are now, before its rows are checked against them. Where one is usable
+ * that was not, as in a replica where rows came before it, the rows that wait for it are read again.
+ */
 static int
 learn_policies(struct sink *s)
 {
@@ -531,14 +557,14 @@ learn_policies(struct sink *s)
 
 	for (size_t i = 0; error == 0 && i < d->nlists; i++) {
 		known = keyset_get(s->policies, no_realm, d->lists[i]->row.name);
-		if (known != NULL && known->value & POLICY_IS_REFUSED)
+		if (known != NULL ? (known->value & POLICY_IS_REFUSED) != 0 : waits_for_policy(s->left_out))
 			s->wants_load = true;
 		error = remember_policy(s->policies, &d->lists[i]->row, false, 0);
 	}
 	return error;
 }
 
-/* Rows that may not stay become removals. A key that the table cannot even have is dropped. */
+/* Rows that may not be there become removals. A key that the table cannot even have is dropped. */
 static int
 check_changes(struct sink *s)
 {
@@ -552,13 +578,11 @@ check_changes(struct sink *s)
 	for (size_t i = 0; error == 0 && i < d->nchanges; i++) {
 		c = &d->changes[i];
 		why = c->gone ? NULL : check_row(s->policies, &c->row);
-		if (why == NULL && !c->gone && is_dead(s->policies, &c->row))
-			error = leave_out(s, s->left_out, &c->row, WHY_DEAD);
-		else if (why != NULL)
+		if (why != NULL)
 			error = leave_out(s, s->left_out, &c->row, why);
 		else
 			keyset_remove(s->left_out, c->row.realm, c->row.origin);
-		c->gone |= why != NULL;
+		c->gone |= !is_stored(why);
 		if (realm_is_valid(c->row.realm.at, c->row.realm.len) &&
 		    rule_parse(&rule, c->row.origin.at, c->row.origin.len) == ORIGIN_OK)
 			d->changes[kept++] = *c;
@@ -651,17 +675,15 @@ apply_part(struct sink *s)
 	return table_batch(t, d->changes, d->nchanges, NULL, 0, NULL, 0);
 }
 
-/* Policies that are gone, as opposed to refused, are forgotten. */
+/* Remembered until the next load: should they come back, rows may wait for them. */
 static void
-forget_policies(struct sink *s)
+retire_policies(struct sink *s)
 {
-	const struct key *known;
+	struct key *known;
 
-	for (size_t i = 0; i < s->delta.nrefused; i++) {
-		known = keyset_get(s->policies, no_realm, s->delta.refused[i]);
-		if (known != NULL && !(known->value & POLICY_IS_REFUSED))
-			keyset_remove(s->policies, no_realm, s->delta.refused[i]);
-	}
+	for (size_t i = 0; i < s->delta.nrefused; i++)
+		if ((known = keyset_get(s->policies, no_realm, s->delta.refused[i])) != NULL)
+			known->value |= POLICY_IS_REFUSED;
 }
 
 /* All that the database says is in the table: what was refused because something could not be written is over. */
@@ -690,7 +712,7 @@ sink_delta_apply(struct sink *s, bool is_partial)
 		for (size_t i = 0; i < d->nchanges; i++)
 			keyset_remove(s->holds, d->changes[i].row.realm, d->changes[i].row.origin);
 		if (!is_partial) {
-			forget_policies(s);
+			retire_policies(s);
 			settle(s);
 		}
 		writer_add(s->w, STATUS_changes, (int64_t)(d->nchanges + d->nlists + d->nrefused));
@@ -764,6 +786,12 @@ sink_audit_policy(struct sink *s, const struct span *columns)
 	return 0;
 }
 
+static bool
+is_same(struct span a, struct span b)
+{
+	return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
 static void
 differs(struct sink *s, const struct row *row, const char *how)
 {
@@ -781,9 +809,7 @@ sink_audit_row(struct sink *s, const struct span *columns)
 	if (error != 0)
 		return error;
 	why = check_row(s->policies, &want);
-	if (why != NULL)
-		return leave_out(s, s->next_left_out, &want, why);
-	if (is_dead(s->policies, &want) && (error = leave_out(s, s->next_left_out, &want, WHY_DEAD)) != 0)
+	if (why != NULL && ((error = leave_out(s, s->next_left_out, &want, why)) != 0 || !is_stored(why)))
 		return error;
 	error = table_get(writer_table(s->w), want.realm, want.origin, &have);
 	if (error != 0 || (have.held && have.policy.len == 0)) {	/* a hold without a row behind it */
@@ -791,8 +817,7 @@ sink_audit_row(struct sink *s, const struct span *columns)
 		return 0;
 	}
 	s->audit.found++;
-	if (have.policy.len != want.policy.len || memcmp(have.policy.at, want.policy.at, want.policy.len) != 0 ||
-	    have.allow != want.allow || have.expires_at != want.expires_at || have.public_suffix != want.public_suffix)
+	if ((want.allow && !is_same(have.policy, want.policy)) || have.allow != want.allow || have.expires_at != want.expires_at || have.public_suffix != want.public_suffix)
 		differs(s, &want, "the table says something else");
 	return 0;
 }

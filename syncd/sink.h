@@ -58,7 +58,7 @@ int	 sink_delta_begin(struct sink *s, size_t most, uint64_t number);
 int	 sink_delta_row(struct sink *s, const struct span *columns);
 int	 sink_delta_policy(struct sink *s, const struct span *columns);
 int	 sink_delta_apply(struct sink *s, bool is_partial);
-/* A policy that was refused is good again: the rows under it need a whole load. */
+/* A policy is good that was not, and rows may wait for it: they need a whole load. */
 bool	 sink_wants_load(const struct sink *s);
 
 /* So far, each row puts one origin alone under a policy that is in the table: true whatever else changed. */

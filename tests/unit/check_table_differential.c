@@ -329,11 +329,13 @@ do_put(struct table *t, struct model *m)
 	struct row row = row_of_entry(&e, policy);
 	if (model_find(m, &e) == NULL && m->nrows == MAX_ROWS)
 		return;
-	if (!m->policies[e.policy].there) {
+	if (!m->policies[e.policy].there && row.allow) {
 		if (table_put(t, &row) != -ENOENT)
-			FAIL("a row with an unknown policy was taken");
+			FAIL("a row that allows under an unknown policy was taken");
 		return;
 	}
+	if (!m->policies[e.policy].there)
+		e.policy_life--;	/* of no use to it should the policy come */
 	require(table_put(t, &row), "put");
 	model_put(m, &e);
 }
