@@ -4,40 +4,44 @@
 #include <string.h>
 
 #define WORD_MAX	32	/* bytes; who types more meant none of our names */
-#define FAR		4	/* edits that make another word of it */
 
 static size_t
-smallest(size_t a, size_t b, size_t c)
+least(size_t a, size_t b)
 {
-	size_t least = a < b ? a : b;
-
-	return least < c ? least : c;
+	return a < b ? a : b;
 }
 
-/* Levenshtein's distance, of words of at most WORD_MAX bytes. */
+/* Edits that make b of a, of words of at most WORD_MAX bytes: a letter put, dropped, changed, or two swapped. */
 static size_t
 edits(struct span a, struct span b)
 {
-	size_t row[WORD_MAX + 1], i, j, diagonal, above;
+	size_t rows[3][WORD_MAX + 1], i, j, *above, *row, *before;
 
 	for (j = 0; j <= b.len; j++)
-		row[j] = j;
+		rows[0][j] = j;
 	for (i = 1; i <= a.len; i++) {
-		diagonal = row[0];
+		row = rows[i % 3], above = rows[(i + 2) % 3], before = rows[(i + 1) % 3];
 		row[0] = i;
 		for (j = 1; j <= b.len; j++) {
-			above = row[j];
-			row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a.at[i - 1] != b.at[j - 1]));
-			diagonal = above;
+			row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (a.at[i - 1] != b.at[j - 1]));
+			if (i > 1 && j > 1 && a.at[i - 1] == b.at[j - 2] && a.at[i - 2] == b.at[j - 1])
+				row[j] = least(row[j], before[j - 2] + 1);
 		}
 	}
-	return row[b.len];
+	return rows[a.len % 3][b.len];
+}
+
+/* One edit in four letters: with more of them it is another word. */
+static size_t
+far(struct span word)
+{
+	return 1 + (word.len + 3) / 4;
 }
 
 void
 nearest_begin(struct nearest *n, struct span word)
 {
-	*n = (struct nearest){ .word = word, .distance = FAR };
+	*n = (struct nearest){ .word = word, .distance = far(word) };
 }
 
 /* What begins with the word is near, however much is missing. */

@@ -81,9 +81,11 @@ class Usage(Case):
 
 	def test_a_typo_is_answered_with_the_nearest_command(self):
 		for typo, meant in (("chekc", "check"), ("lst", "list"), ("stat", "stat"), ("invalidat", "invalidate"),
-		    ("verfy", "verify"), ("shw", "show")):
+		    ("verfy", "verify"), ("shw", "show"), ("lsit", "list"), ("staust", "status"), ("refusal", "refusals")):
 			self.assertIn(f"did you mean {meant}", self.run_(typo, want=MISUSED).err)
-		self.assertNotIn("did you mean", self.run_("frobnicate", want=MISUSED).err)
+		for word in ("frobnicate", "nope", "foo", "shop", "test", "add", "delete", "x", "origins"):
+			for args in ([word], ["help", word]):
+				self.assertNotIn("did you mean", self.run_(*args, want=MISUSED).err, word)
 		self.assertIn(r"'\x1b[1m\xff'", self.run_(b"\x1b[1m\xff", want=MISUSED).err)
 
 	def test_what_is_misused_is_64(self):
