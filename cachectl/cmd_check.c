@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "check_url.h"
 #include "explain.h"
 #include "paste.h"
 #include "response.h"
@@ -47,6 +48,11 @@ make_request(const struct call *call, struct check *c)
 	struct span realm;
 	int status;
 
+	if (flag_is_given(call, "origin") || flag_is_given(call, "timeout") || flag_is_given(call, "cacert") ||
+	    flag_is_given(call, "insecure")) {
+		complain("--origin, --timeout, --cacert and --insecure go with --url");
+		return EXIT_MISUSED;
+	}
 	if (is_actual && (flag_is_given(call, "preflight") || has_headers)) {
 		complain("--actual goes with neither --preflight nor --header: only preflights ask for headers");
 		return EXIT_MISUSED;
@@ -114,7 +120,7 @@ read_question(const struct call *call, struct check *c)
 	if (file != NULL && call->noperands == 0 && i == call->ngiven)
 		return read_paste(call, c, file);
 	complain(file != NULL ? "--from-headers has it all: only --realm goes with it" :
-	    "check takes an ORIGIN or --from-headers FILE; see cachectl check --help");
+	    "check takes an ORIGIN, --url URL --origin ORIGIN or --from-headers FILE; see cachectl check --help");
 	return EXIT_MISUSED;
 }
 
@@ -343,6 +349,22 @@ ask(const struct call *call, struct reader *r, struct check *c)
 	return e->answer.decision.allow ? EXIT_YES : EXIT_NO;
 }
 
+static int
+ask_url(const struct call *call, struct check *c)
+{
+	struct reader *r;
+	struct span realm;
+	int status = check_url_options(call);
+
+	join_headers(call, c);
+	if (status == EXIT_YES && (status = rows_realm(flag_value(call, "realm"), &realm)) == EXIT_YES &&
+	    (status = rows_attach(call, &r)) == EXIT_YES) {
+		status = check_url(call, r, realm, c->asked);
+		reader_close(&r);
+	}
+	return status;
+}
+
 int
 cmd_check(const struct call *call)
 {
@@ -354,7 +376,9 @@ cmd_check(const struct call *call)
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	if ((status = read_question(call, c)) == EXIT_YES && (status = rows_attach(call, &r)) == EXIT_YES) {
+	if (flag_is_given(call, "url"))
+		status = ask_url(call, c);
+	else if ((status = read_question(call, c)) == EXIT_YES && (status = rows_attach(call, &r)) == EXIT_YES) {
 		status = ask(call, r, c);
 		reader_close(&r);
 	}

@@ -8,8 +8,8 @@
 
 #include "cachectl.h"
 
-#define NFLAGS_MAX	8
-#define NEXAMPLES_MAX	4
+#define NFLAGS_MAX	12
+#define NEXAMPLES_MAX	5
 
 struct command {
 	const char	*name;

@@ -13,8 +13,9 @@ cachectl_cachectl_SOURCES += cachectl/cmd_metrics.c cachectl/cmd_refusals.c cach
 cachectl_cachectl_SOURCES += cachectl/cmd_lint.c cachectl/lint.def cachectl/finding.c cachectl/finding.h \
 	cachectl/wide.c cachectl/wide.h
 cachectl_cachectl_SOURCES += cachectl/paste.c cachectl/paste.h cachectl/response.c cachectl/response.h
-cachectl_cachectl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PQ_CFLAGS)
-cachectl_cachectl_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(JANSSON_LIBS) $(PQ_LIBS) $(PSL_LIBS)
+cachectl_cachectl_SOURCES += cachectl/check_url.c cachectl/check_url.h cachectl/exchange.c cachectl/exchange.h
+cachectl_cachectl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
+cachectl_cachectl_LDADD = lib/libcorscache.a $(CONFUSE_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(PQ_LIBS) $(PSL_LIBS)
 
 # What completes its words, from the same table.
 if !CROSS_COMPILING

@@ -2,6 +2,7 @@
 AM_TESTS_ENVIRONMENT = CORSCACHE_BUILD='$(abs_top_builddir)'; export CORSCACHE_BUILD;
 system_tests = \
 	tests/system/cachectl_test.py \
+	tests/system/cachectl_url_test.py \
 	tests/system/cachectl_syncd_test.py \
 	tests/system/vectors_test.py \
 	tests/system/web_test.py \

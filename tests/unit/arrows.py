@@ -14,6 +14,7 @@ KNOW = {
 	"fcgiapp.h": r"responder/(main|serve|request|reply|pages)\.[ch]",
 	"libpq-fe.h": r"syncd/(pg|feed_(session|delta|load))\.c|cachectl/db\.c",
 	"jansson.h": r"cachectl/(output|input)\.c|responder/pages\.[ch]",
+	"curl/curl.h": r"cachectl/exchange\.c",
 	"confuse.h": r"lib/config\.c",
 	"libpsl.h": r"lib/suffix\.c",
 	"sys/mman.h": r"lib/(segment|counters|refusals)\.c",
