@@ -49,7 +49,8 @@ bench_bare_SOURCES = bench/constant.h bench/bare.c
 bench_empty_classic_SOURCES = bench/constant.h bench/empty_classic.c
 bench_empty_classic_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
 bench_empty_classic_LDADD = $(FCGI_LIBS)
-bench_empty_epoll_SOURCES = bench/constant.h bench/empty_epoll.c responder/serve.c responder/serve.h
+bench_empty_epoll_SOURCES = bench/constant.h bench/empty_epoll.c responder/serve.c responder/serve.h \
+	responder/feed.c responder/feed.h responder/frames.c responder/frames.h
 bench_empty_epoll_CFLAGS = $(AM_CFLAGS) $(FCGI_CFLAGS)
 bench_empty_epoll_LDADD = lib/libcorscache.a $(FCGI_LIBS)
 bench_find_epoll_SOURCES = $(bench_empty_epoll_SOURCES) responder/request.c responder/request.h

@@ -3,7 +3,7 @@
  * listener -- the socket that web servers connect to: inherited (fd 0 from
  * spawn-fcgi, lighttpd or systemd; systemd's LISTEN_FDS), or bound by ourselves.
  *
- * Whoever can write to it can crash libfcgi, so it is a unix socket, 0660.
+ * Whoever can write to it speaks for every realm, so it is a unix socket, 0660.
  */
 #ifndef LISTENER_H
 #define LISTENER_H

@@ -3,6 +3,7 @@ sbin_PROGRAMS += corscache-responder
 corscache_responder_SOURCES = responder/main.c \
 	responder/listener.c responder/listener.h \
 	responder/serve.c responder/serve.h \
+	responder/feed.c responder/feed.h responder/frames.c responder/frames.h \
 	responder/request.c responder/request.h \
 	responder/reply.c responder/reply.h \
 	responder/pages.c responder/pages.h \

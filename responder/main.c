@@ -22,7 +22,7 @@
 
 #define MAX_OVERRIDES	64
 #define TICK_MS		1000
-#define STOP_WAIT_MS	8000	/* a peer in the middle of its request has io_timeout_ms at most */
+#define STOP_WAIT_MS	8000	/* a request under way has io_timeout_ms at most */
 
 struct arguments {
 	const char	*file;
@@ -292,7 +292,7 @@ stop_serving(struct program *p)
 	/* First the path, then the queue behind it: nobody new comes while it is emptied. */
 	listener_unlink(&p->listener);
 	if (!serve_stop(&p->server, STOP_WAIT_MS)) {
-		log_warn("stop: a slow peer still held a thread");
+		log_warn("stop: slow peers were cut off in the middle of their requests");
 		return EX_OK;
 	}
 	listener_close(&p->listener);

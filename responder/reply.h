@@ -17,7 +17,7 @@
 #define REPLY_STATUS_MAX	128	/* bytes of the lines in front of the headers */
 #define REPLY_TAIL_MAX		64	/* bytes of the lines behind them */
 
-enum role {			/* as FastCGI numbers them */
+enum role {			/* as FastCGI numbers them, and frames.h */
 	ROLE_RESPONDER = 1,
 	ROLE_AUTHORIZER = 2,
 	ROLE_FILTER = 3,

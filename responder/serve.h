@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * serve -- threads that take FastCGI requests from a listening socket and
- * answer them. libfcgi speaks the protocol; epoll decides whose turn it is, so
- * an idle connection costs no thread.
+ * answer them. No thread ever waits for a peer: an idle or slow one costs a
+ * descriptor.
  */
 #ifndef SERVE_H
 #define SERVE_H
@@ -36,9 +36,9 @@ void	 serve_reload(struct server *s, const struct serve_settings *settings);
 bool	 serve_has_turned(struct server *s);
 
 /*
- * Requests that were sent are answered, idle connections closed. False when a
- * slow peer still held a thread after wait_ms: then nothing is freed, and all
- * that is left is to exit.
+ * Requests that were sent are answered, idle connections closed. False when some
+ * were still under way after wait_ms: then nothing is freed, and all that is left
+ * is to exit.
  */
 bool	 serve_stop(struct server **s, int wait_ms);
 

@@ -27,11 +27,16 @@ tests_fuzz_replay_query_SOURCES = $(fuzz_sources) tests/fuzz/fuzz_query.c respon
 tests_fuzz_replay_query_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_corpus)/query"'
 tests_fuzz_replay_query_LDADD = lib/libcorscache.a
 
+check_PROGRAMS += tests/fuzz/replay_frames
+TESTS += tests/fuzz/replay_frames
+tests_fuzz_replay_frames_SOURCES = $(fuzz_sources) tests/fuzz/fuzz_frames.c responder/frames.c responder/frames.h
+tests_fuzz_replay_frames_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_corpus)/frames"'
+
 FUZZ_CC = clang
 FUZZ_SECONDS = 20
 FUZZ_CFLAGS = -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-FUZZERS = origin rule acrh policy query
-fuzz_parts = lib/origin lib/policy lib/decide lib/headers lib/utf8 responder/query responder/html
+FUZZERS = origin rule acrh policy query frames
+fuzz_parts = lib/origin lib/policy lib/decide lib/headers lib/utf8 responder/query responder/html responder/frames
 
 # New seeds and crashes stay in the build tree.
 .PHONY: fuzz

@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -316,6 +317,24 @@ class Answers(unittest.TestCase):
 		return out
 
 
+def is_at_end(s):
+	"""The peer closed it; what it sent stays."""
+	if not select.select([s], [], [], 0)[0]:
+		return False
+	with contextlib.suppress(ConnectionResetError):
+		return s.recv(1, socket.MSG_PEEK) == b""
+	return True
+
+
+def memory_kb(pid):
+	return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def is_sanitized():
+	"""Then memory tells nothing: what was freed is kept back."""
+	return b"__asan_init" in pathlib.Path(program("corscache-responder")).read_bytes()
+
+
 class _Class:
 	"""Lets Responder use a class where it expects a case."""
 
@@ -460,15 +479,78 @@ class Protocol(unittest.TestCase):
 				self.assertNotIn(b"Access-Control-Allow-Origin", at_end(s))
 		self.r.check()
 
-	def test_two_requests_in_one_write(self):
-		"""
-		No web server pipelines FastCGI: libfcgi drops what it read beyond a
-		request. The first is answered, the connection lives or ends, no more.
-		"""
-		with self.r.connect(timeout=0.5) as s:
-			s.sendall(fcgi.request(actual(), flags=fcgi.KEEP_CONN) * 2)
+	def test_many_requests_in_one_write(self):
+		"""Read late, too: what there was no room for is kept until there is."""
+		with self.r.connect() as s:
+			s.sendall(fcgi.request(actual(), flags=fcgi.KEEP_CONN) * 300)
+			for _ in range(300):
+				self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+
+	def test_a_request_in_ever_so_many_writes(self):
+		"""More of them than a socket's buffer has room for, one byte each."""
+		raw = fcgi.request([*actual(), ("HTTP_X_LONG", "x" * 1000)])
+		with self.r.connect() as s:
+			for at in range(len(raw)):
+				s.sendall(raw[at:at + 1])
 			self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+
+	def test_the_rest_of_a_body_that_nobody_waited_for(self):
+		with self.r.connect() as s:
+			for _ in range(3):
+				s.sendall(fcgi.request(actual(), role=fcgi.AUTHORIZER, flags=fcgi.KEEP_CONN))
+				self.assertEqual(fcgi.read_answer(s).get("variable-cors_allow_origin"), A)
+				s.sendall(fcgi.record(fcgi.STDIN, b"x" * 100) + fcgi.record(fcgi.STDIN))
+
+	def test_the_answer_does_not_wait_for_the_body(self):
+		with self.r.connect(timeout=1.5) as s:
+			s.sendall(fcgi.begin() + fcgi.record(fcgi.PARAMS, fcgi.encode(preflight())) + fcgi.record(fcgi.PARAMS) +
+			    fcgi.record(fcgi.STDIN, b"x" * 100)[:50])
+			self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+
+	def test_values_are_told_at_once_and_management_is_bounded(self):
+		names = fcgi.encode([("FCGI_MAX_CONNS", "")] * 9)
+		with self.r.connect(timeout=1.5) as s:
+			for raw, kind in (fcgi.record(GET_VALUES, names[:112], 0), GET_VALUES_RESULT), (fcgi.record(200, b"x", 0), UNKNOWN_TYPE):
+				s.sendall(raw)
+				_, got, _, size, padding = struct.unpack("!BBHHBx", fcgi.read_exactly(s, 8))
+				fcgi.read_exactly(s, size + padding)
+				self.assertEqual(got, kind)
+		for raw in fcgi.record(GET_VALUES, names, 0), padded(GET_VALUES, names, 8, 0), fcgi.record(GET_VALUES, b"\xff" * 8, 0):
+			with self.r.connect() as s:
+				s.sendall(raw)
+				self.assertEqual(at_end(s), b"")
 		self.r.check()
+
+	def test_another_request_on_the_same_connection_is_told_no(self):
+		with self.r.connect() as s:
+			s.sendall(fcgi.begin() + fcgi.begin(request_id=2))
+			self.assertEqual(fcgi.read_exactly(s, 16), fcgi.record(fcgi.END, b"\0\0\0\0\1\0\0\0", 2))
+			s.sendall(fcgi.record(fcgi.PARAMS, fcgi.encode(actual())) + fcgi.record(fcgi.PARAMS) + fcgi.record(fcgi.STDIN))
+			self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+
+	def test_lengths_that_kill(self):
+		"""Each of them ended the process or took its memory while libfcgi read them."""
+		big = [struct.pack("!II", 1 << 31 | n, 1 << 31 | v) for n, v in ((0x40000000, 0x40000000), (0x7ffffffe, 0x7ffffffe),
+		    (0x3fffffff, 0x3fffffff), (0x7fffffff, 1), (1, 0x7fffffff), (0x7fffffff, 0x7fffffff))]
+		for lengths in [*big, b"\x01" + big[0][4:], big[0][:4] + b"\x01"]:
+			for rest in b"", b"x" * 200:
+				with self.r.connect() as s:
+					s.sendall(fcgi.begin() + fcgi.record(fcgi.PARAMS, lengths + rest) + fcgi.record(fcgi.PARAMS))
+					self.assertEqual(at_end(s), b"")
+		self.r.check()
+
+	def test_parameters_without_end(self):
+		before = memory_kb(self.r.process.pid)
+		for record in fcgi.record(fcgi.PARAMS, b"\x01\x01ab" * 16000), padded(fcgi.PARAMS, b"\x01\x01ab", 255), \
+		    fcgi.record(fcgi.PARAMS, b"x" * 65535, 2):
+			with self.r.connect() as s:
+				s.sendall(fcgi.begin())
+				with self.assertRaises(OSError):
+					for _ in range(100000):
+						s.sendall(record)
+		self.r.check()
+		if not is_sanitized():
+			self.assertLess(memory_kb(self.r.process.pid), before + 4096)
 
 	def test_a_second_request_id_is_not_mixed_in(self):
 		with self.r.connect() as s:
@@ -478,13 +560,16 @@ class Protocol(unittest.TestCase):
 
 
 class Peers(unittest.TestCase):
+	def allow_descriptors(self, count):
+		soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+		if hard < count:
+			harness.skip("not enough descriptors")
+		resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+		self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
 	def test_idle_connections_cost_no_thread(self):
 		count = 3000
-		soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-		if hard < count + 500:
-			self.skipTest("not enough descriptors")
-		resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 500), hard))
-		self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+		self.allow_descriptors(count + 500)
 		r = Responder(self, "--threads", "2")
 		idle = [r.connect() for _ in range(count)]
 		for s in idle[::2]:
@@ -498,25 +583,70 @@ class Peers(unittest.TestCase):
 		self.assertEqual(len(os.listdir(f"/proc/{r.process.pid}/task")), 3)
 		r.stop()
 
-	def test_slow_peers(self):
-		"""A thread waits for a request that began, the other ones serve."""
-		r = Responder(self, "--threads", "2", "-o", "responder.io_timeout_ms=700")
-		half = r.connect()
-		half.sendall(fcgi.request(actual())[:60])
-		for _ in range(20):
+	def test_slow_peers_cost_no_thread(self):
+		"""A thousand of every kind and two threads: while each is still held, everybody else is answered."""
+		count = 1000
+		self.allow_descriptors(count + 500)
+		r = Responder(self, "--threads", "2", "-o", "responder.io_timeout_ms=600000")
+		kept, begun = fcgi.begin(flags=fcgi.KEEP_CONN), fcgi.record(fcgi.PARAMS, fcgi.encode(actual()))
+		kinds = {
+			"connect only": b"",
+			"head": kept[:3],
+			"parameters": kept + begun[:-3],
+			"many parameters": kept + fcgi.record(fcgi.PARAMS, b"\x01\x01ab" * 4000),
+			"body": kept + begun + fcgi.record(fcgi.PARAMS) + fcgi.record(fcgi.STDIN, b"x" * 100)[:-1],
+			"body of a preflight": fcgi.request(preflight(), body=b"x" * 100)[:-9],
+			"management": fcgi.record(GET_VALUES, b"x" * 9, 0)[:-1],
+			"does not read": fcgi.request(actual(), flags=fcgi.KEEP_CONN) * 400,
+		}
+		slow = []
+		for i in range(count):
+			kind = list(kinds)[i % len(kinds)]
+			slow.append((kind, r.connect()))
+			slow[-1][1].sendall(kinds[kind])
+		for _ in range(200):
 			r.check()
-		self.assertEqual(at_end(half), b"")		# dropped after its time
-		self.assertGreaterEqual(r.counters()["protocol_errors"], 1)
-		slow, raw = r.connect(), fcgi.request(actual())
-		for at in range(0, len(raw), 8):
-			slow.sendall(raw[at:at + 8])
-			time.sleep(0.05)
-			r.ask(actual())
-		self.assertEqual(fcgi.read_answer(slow).get("access-control-allow-origin"), A)
-		silent = [r.connect() for _ in range(10)]	# more than there are threads
-		for _ in range(20):
-			r.check()
-		self.assertEqual(len(silent), 10)
+		for kind, s in slow:
+			self.assertFalse(is_at_end(s), kind)
+		self.assertEqual(r.counters()["protocol_errors"], 0)
+		for kind, s in slow:		# and none of them is forgotten
+			if kind == "does not read":
+				for _ in range(400):
+					self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+			elif kind == "parameters":
+				s.sendall(begun[-3:] + fcgi.record(fcgi.PARAMS))
+				self.assertEqual(fcgi.read_answer(s).get("access-control-allow-origin"), A)
+		if not is_sanitized():
+			self.assertLess(memory_kb(r.process.pid), 100 << 10)
+
+	def test_a_request_has_one_deadline(self):
+		"""However often a byte comes; and an idle connection has none."""
+		r = Responder(self, "--threads", "1", "-o", "responder.io_timeout_ms=300")
+		idle = r.connect()
+		idle.sendall(fcgi.request(actual(), flags=fcgi.KEEP_CONN))
+		self.assertEqual(fcgi.read_answer(idle).get("access-control-allow-origin"), A)
+		head = fcgi.begin(flags=fcgi.KEEP_CONN)
+		begun = head + fcgi.record(fcgi.PARAMS, fcgi.encode(actual())) + fcgi.record(fcgi.PARAMS)
+		for start, drop in ((b"", fcgi.record(fcgi.PARAMS, b"x")), (head, fcgi.record(fcgi.PARAMS, b"x")),
+		    (begun, fcgi.record(fcgi.STDIN, b"x"))):
+			s = r.connect()
+			s.sendall(start)
+			endless = head + drop * 100000
+			at = iter(range(len(endless)))
+
+			def trickled(s=s, at=at, endless=endless if not start else drop * 100000):
+				try:
+					i = next(at)
+					s.sendall(endless[i:i + 1])
+				except OSError:
+					return True
+				return False
+			harness.eventually("it is dropped", trickled)
+		s = r.connect()		# does not read
+		s.sendall(fcgi.request(actual(), flags=fcgi.KEEP_CONN) * 400)
+		harness.eventually("it is dropped", lambda: r.counters()["protocol_errors"] == 4)
+		idle.sendall(fcgi.request(actual()))
+		self.assertEqual(fcgi.read_answer(idle).get("access-control-allow-origin"), A)
 
 	def test_a_peer_that_does_not_read(self):
 		r = Responder(self, "--threads", "1", "-o", "responder.io_timeout_ms=300")
@@ -528,12 +658,15 @@ class Peers(unittest.TestCase):
 
 	def test_out_of_descriptors(self):
 		r = Responder(self, "--threads", "2", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
-		idle = []
-		for _ in range(60):
-			s = r.connect(timeout=2)
-			idle.append(s)
+		idle = [r.connect(timeout=2) for _ in range(60)]
+		r.check()		# the idle ones yield, the longest idle first
+		self.assertTrue(is_at_end(idle[0]))
+		busy = [r.connect(timeout=2) for _ in range(60)]
+		for s in busy:
+			with contextlib.suppress(OSError):	# one that yielded before it could begin
+				s.sendall(fcgi.request(actual())[:20])
 		time.sleep(0.3)		# no condition to wait for: it must not spin meanwhile
-		for s in idle:
+		for s in busy:
 			s.close()
 		harness.eventually("it recovers", lambda: fcgi.page(r.socket, "ready") == 200)
 		r.check()

@@ -11,7 +11,7 @@ PROGRAMS = ("responder", "syncd", "cachectl")
 
 # A library's header, and the only files that may include it.
 KNOW = {
-	"fcgiapp.h": r"responder/(main|serve|request|reply|pages)\.[ch]",
+	"fcgiapp.h": r"responder/(serve|feed)\.[ch]",
 	"libpq-fe.h": r"syncd/(pg|feed_(session|delta|load))\.c|cachectl/db\.c",
 	"jansson.h": r"cachectl/(output|input)\.c|responder/pages\.[ch]",
 	"curl/curl.h": r"cachectl/exchange\.c",

@@ -1,161 +1,80 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What responder/serve.c takes for granted about libfcgi and its header does not
- * promise: a request is read from a connection that was set beforehand, failures
- * return instead of accepting, and nothing outlives the request.
+ * What responder/feed.c takes for granted about libfcgi and its header does not
+ * promise: it reads from us and from no descriptor, closes none, and nothing
+ * outlives the request.
  */
-#include <fcgiapp.h>
+#include "../../responder/feed.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
-#include <sys/socket.h>
-#include <sys/time.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "../../responder/frames.h"
 #include "run.h"
 
-#define RESPONDER	1
-#define KEEP		1
-
-static int ours, theirs;	/* libfcgi's end, the web server's end */
 static FCGX_Request r;
 
 static void
 setup(void)
 {
-	const struct timeval patience = { .tv_usec = 100000 };
-	int fds[2];
-
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	ours = fds[0];
-	theirs = fds[1];
-	setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	ck_assert_int_eq(FCGX_Init(), 0);
+	ck_assert_int_eq(feed_init(), 0);
 	FCGX_InitRequest(&r, -1, 0);
 }
 
-static void
-send_record(int type, const void *content, size_t len)
+START_TEST(parameters_are_read_again_and_again)
 {
-	unsigned char head[8] = { 1, (unsigned char)type, 0, 1, (unsigned char)(len >> 8), (unsigned char)len, 0, 0 };
-
-	ck_assert_int_eq(write(theirs, head, sizeof head), sizeof head);
-	ck_assert_int_eq(write(theirs, content, len), (ssize_t)len);
-}
-
-static void
-send_begin(int role, int flags)
-{
-	const unsigned char body[8] = { 0, (unsigned char)role, (unsigned char)flags };
-
-	send_record(1, body, sizeof body);
-}
-
-static void
-send_request(int flags)
-{
-	send_begin(RESPONDER, flags);
-	send_record(4, "\1\1AB", 4);
-	send_record(4, "", 0);
-	send_record(5, "", 0);
-}
-
-static int
-accept_preset(void)
-{
-	r.ipcFd = ours;
-	r.keepConnection = 1;
-	FCGX_Detach(&r);
-	return FCGX_Accept_r(&r);
-}
-
-static bool
-is_open(int fd)
-{
-	return fcntl(fd, F_GETFD) >= 0;
-}
-
-/* The other end sees the end of the stream, behind what was sent. */
-static bool
-peer_sees_the_end(void)
-{
-	char buf[4096];
-	ssize_t got;
-
-	do
-		got = recv(theirs, buf, sizeof buf, MSG_DONTWAIT);
-	while (got > 0);
-	return got == 0 || errno == ECONNRESET;
-}
-
-START_TEST(a_preset_connection_is_read_and_kept)
-{
-	int i;
-
-	for (i = 0; i < 3; i++) {
-		send_request(KEEP);
-		ck_assert_int_eq(accept_preset(), 0);
-		ck_assert_int_eq(FCGX_GetError(r.in), 0);
-		ck_assert_int_eq(r.role, RESPONDER);
-		ck_assert_int_eq(r.keepConnection, 1);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(feed_parameters(&r, (const uint8_t *)"\1\1AB\2\0CD", 8), 0);
 		ck_assert_str_eq(FCGX_GetParam("A", r.envp), "B");
-		FCGX_Finish_r(&r);
-		ck_assert_int_eq(r.ipcFd, ours);
-		ck_assert(is_open(ours));
+		ck_assert_str_eq(FCGX_GetParam("CD", r.envp), "");
+		feed_release(&r);
 	}
 }
 END_TEST
 
-START_TEST(without_keep_it_is_closed_at_once)
+START_TEST(a_request_without_parameters_has_none)
 {
-	send_request(0);
-	ck_assert_int_eq(accept_preset(), 0);
-	ck_assert_int_eq(r.keepConnection, 0);
-	FCGX_Finish_r(&r);
-	ck_assert_int_eq(r.ipcFd, -1);
-	ck_assert(!is_open(ours));
-	ck_assert(peer_sees_the_end());
+	ck_assert_int_eq(feed_parameters(&r, NULL, 0), 0);
+	ck_assert_ptr_null(FCGX_GetParam("A", r.envp));
+	feed_release(&r);
 }
 END_TEST
 
-START_TEST(clearing_keep_closes_it)
+/* Around the ends of records and of libfcgi's own buffer; up to the most that is let through. */
+static const size_t sizes[] = { 1, 127, 128, 8170, 8192, 65525, 65526, 65527, 65535, 65536, 131072, FRAMES_MAX_PARAMETERS - 6 };
+
+START_TEST(a_value_of_any_size_is_read_whole)
 {
-	send_request(KEEP);
-	ck_assert_int_eq(accept_preset(), 0);
-	r.keepConnection = 0;
-	FCGX_Finish_r(&r);
-	ck_assert_int_eq(r.ipcFd, -1);
-	ck_assert(!is_open(ours));
+	size_t len = sizes[_i], skip = len < 128 ? 3 : 6;
+	uint8_t *bytes = malloc(skip + len);
+	const uint8_t large[] = { 1, (uint8_t)(0x80 | len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, 'A' };
+	const uint8_t small[] = { 1, (uint8_t)len, 'A' };
+
+	memcpy(bytes, len < 128 ? small : large, skip);
+	memset(bytes + skip, 'x', len);
+	ck_assert(frames_parameters_are_sane(bytes, skip + len));
+	ck_assert_int_eq(feed_parameters(&r, bytes, skip + len), 0);
+	ck_assert_uint_eq(strlen(FCGX_GetParam("A", r.envp)), len);
+	feed_release(&r);
+	free(bytes);
 }
 END_TEST
 
-START_TEST(a_peer_that_is_gone_fails_and_nothing_is_accepted)
+/* frames.c lets none through; libfcgi says so, too, where they are cut off. */
+START_TEST(what_is_cut_off_fails_and_closes_nothing)
 {
-	close(theirs);
-	ck_assert_int_lt(accept_preset(), 0);
-	ck_assert(!is_open(ours));
+	int before = open("/dev/null", O_RDONLY), after;
+
+	close(before);
+	ck_assert_int_lt(feed_parameters(&r, (const uint8_t *)"\1\5AB", 4), 0);
 	ck_assert_int_lt(r.ipcFd, 0);
-}
-END_TEST
-
-START_TEST(a_silent_peer_fails_after_the_timeout)
-{
-	ck_assert_int_lt(accept_preset(), 0);
-	ck_assert(!is_open(ours));
-}
-END_TEST
-
-/* The trap: Accept_r succeeds, GetError tells. */
-START_TEST(a_broken_off_request_shows_in_get_error)
-{
-	send_begin(RESPONDER, KEEP);
-	shutdown(theirs, SHUT_WR);
-	ck_assert_int_eq(accept_preset(), 0);
-	ck_assert_int_ne(FCGX_GetError(r.in), 0);
-	FCGX_Free(&r, 1);
-	ck_assert_int_eq(r.ipcFd, -1);
-	ck_assert(!is_open(ours));
+	after = open("/dev/null", O_RDONLY);
+	ck_assert_int_eq(after, before);
+	close(after);
+	ck_assert_int_eq(feed_parameters(&r, (const uint8_t *)"\1\1AB", 4), 0);
+	feed_release(&r);
 }
 END_TEST
 
@@ -163,15 +82,13 @@ int
 main(void)
 {
 	Suite *suite = suite_create("fcgi");
-	TCase *tc = tcase_create("preset connection");
+	TCase *tc = tcase_create("fed from memory");
 
 	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_add_test(tc, a_preset_connection_is_read_and_kept);
-	tcase_add_test(tc, without_keep_it_is_closed_at_once);
-	tcase_add_test(tc, clearing_keep_closes_it);
-	tcase_add_test(tc, a_peer_that_is_gone_fails_and_nothing_is_accepted);
-	tcase_add_test(tc, a_silent_peer_fails_after_the_timeout);
-	tcase_add_test(tc, a_broken_off_request_shows_in_get_error);
+	tcase_add_test(tc, parameters_are_read_again_and_again);
+	tcase_add_test(tc, a_request_without_parameters_has_none);
+	tcase_add_loop_test(tc, a_value_of_any_size_is_read_whole, 0, (int)(sizeof sizes / sizeof sizes[0]));
+	tcase_add_test(tc, what_is_cut_off_fails_and_closes_nothing);
 	suite_add_tcase(suite, tc);
 	return run(suite);
 }

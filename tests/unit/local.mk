@@ -120,9 +120,17 @@ tests_unit_check_request_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/check_fcgi
 TESTS += tests/unit/check_fcgi
-tests_unit_check_fcgi_SOURCES = tests/unit/check_fcgi.c tests/unit/run.h
+tests_unit_check_fcgi_SOURCES = tests/unit/check_fcgi.c tests/unit/run.h responder/feed.c responder/feed.h \
+	responder/frames.c responder/frames.h
 tests_unit_check_fcgi_CFLAGS = $(unit_cflags) $(FCGI_CFLAGS)
 tests_unit_check_fcgi_LDADD = $(CHECK_LIBS) $(FCGI_LIBS)
+
+check_PROGRAMS += tests/unit/check_frames
+TESTS += tests/unit/check_frames
+tests_unit_check_frames_SOURCES = tests/unit/check_frames.c tests/unit/run.h responder/frames.c responder/frames.h
+tests_unit_check_frames_CFLAGS = $(unit_cflags)
+tests_unit_check_frames_LDADD = $(CHECK_LIBS)
+
 check_PROGRAMS += tests/unit/check_wire
 TESTS += tests/unit/check_wire
 tests_unit_check_wire_SOURCES = tests/unit/check_wire.c tests/unit/run.h \
