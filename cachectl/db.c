@@ -2,9 +2,13 @@
 #include "db.h"
 
 #include <libpq-fe.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "sql.h"
 
@@ -80,6 +84,33 @@ execute(struct db *db, const char *sql)
 	return rc;
 }
 
+/* Whose sessions corscache-syncd's are, by the table it writes; NULL: ours, or nobody can tell. */
+static const char *
+other_user(const struct config *config)
+{
+	const struct passwd *owner = NULL;
+	char table[PATH_MAX];
+	struct stat st;
+
+	snprintf(table, sizeof table, "%s/v1", config->table_path);
+	if (stat(table, &st) == 0 && st.st_uid != geteuid())
+		owner = getpwuid(st.st_uid);
+	return owner != NULL ? owner->pw_name : NULL;
+}
+
+/* Peer authentication, .pgpass and certificates are a user's: the next step is to be that one. */
+static void
+add_next_step(struct db *db, const struct config *config)
+{
+	const char *user = other_user(config);
+	size_t len = strlen(db->error);
+
+	if (user != NULL)
+		snprintf(db->error + len, sizeof db->error - len, "; corscache-syncd connects as %s: sudo -u %s cachectl ...", user, user);
+	else
+		snprintf(db->error + len, sizeof db->error - len, "; sync.conninfo says where and as whom: see cachectl config");
+}
+
 /* libpq quotes what it stumbled over, which may be a piece of a password. */
 static bool
 is_conninfo(const char *conninfo)
@@ -92,8 +123,9 @@ is_conninfo(const char *conninfo)
 }
 
 static int
-connect_by(struct db *db, const char *conninfo)
+connect_by(struct db *db, const struct config *config)
 {
+	const char *conninfo = config->sync_conninfo;
 	const char *const names[] = { "connect_timeout", "dbname", "fallback_application_name", "client_encoding", NULL };
 	const char *const values[] = { "10", conninfo, "cachectl", "UTF8", NULL };
 
@@ -102,8 +134,11 @@ connect_by(struct db *db, const char *conninfo)
 		return -1;
 	}
 	db->conn = PQconnectdbParams(names, values, 1);
-	if (PQstatus(db->conn) != CONNECTION_OK)
-		return fail(db);
+	if (PQstatus(db->conn) != CONNECTION_OK) {
+		fail(db);
+		add_next_step(db, config);
+		return -1;
+	}
 	if (execute(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)") != 0)
 		return -1;
 	return execute(db, SQL_BEGIN);
@@ -118,7 +153,7 @@ db_open(struct db **out, const struct config *config, char *err, size_t errlen)
 		snprintf(err, errlen, "out of memory");
 		return -1;
 	}
-	if (connect_by(db, config->sync_conninfo) != 0) {
+	if (connect_by(db, config) != 0) {
 		snprintf(err, errlen, "%s", db->error);
 		db_close(&db);
 		return -1;

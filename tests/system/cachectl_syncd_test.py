@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import socket
@@ -164,6 +165,16 @@ class Beside(unittest.TestCase):
 
 	def test_verify_without_a_database_cannot_tell(self):
 		self.assertIn("database:", self.run_("-o", f"sync.conninfo=host={self.dir}", "verify", want=FAILED).stderr)
+
+	def test_without_a_session_the_next_step_is_told(self):
+		"""Nearly always somebody else asks than the user whose sessions corscache-syncd has: root, where peers are authenticated."""
+		args = ("-o", f"sync.conninfo=host={self.dir}", "verify")
+		self.assertIn("; sync.conninfo says where and as whom: see cachectl config", self.run_(*args, want=FAILED).stderr)
+		if os.geteuid() == 0:		# only root can give a table away
+			for file in [self.dir / "table/v1", *(self.dir / "table/v1").iterdir()]:
+				os.chown(file, 1, -1)
+			name = pwd.getpwuid(1).pw_name
+			self.assertIn(f"; corscache-syncd connects as {name}: sudo -u {name} cachectl ...", self.run_(*args, want=FAILED).stderr)
 
 	def test_verify_without_the_schema_says_what_to_run(self):
 		self.assertIn("run sql/0001_schema.sql", self.run_("-o", "sync.conninfo=dbname=template1", "verify", want=FAILED).stderr)
