@@ -52,7 +52,6 @@ def for_ways(ways, text, **more):
 REPLACED = "an include and the site's line in one block are one directive too many: loud, and the head of the file says so"
 PASSED = "a header that the same block adds or passes on by name cannot be hidden; the head of corscache_headers.conf says so"
 ABOVE = "what stands above the include happens to the check, too; the head of corscache_server.conf says so"
-CACHED = "fastcgi_cache_path lies in http {}"
 
 TABLE = [
 	# core
@@ -90,7 +89,6 @@ TABLE = [
 		recursive_error_pages on;
 		request_pool_size 256;
 		reset_timedout_connection on;
-		satisfy all;
 		sendfile on;
 		server_name_in_redirect on;
 		server_tokens off;
@@ -99,7 +97,7 @@ TABLE = [
 		uninitialized_variable_warn off;
 		index nothing.html;
 		autoindex on;
-	""".replace("satisfy all;\n", "")),
+	"""),
 	Row("client_max_body_size 1;"),
 	Row("satisfy any;", except_={"server": ("load", REPLACED)}),
 	Row("satisfy all;", except_={"server": ("load", REPLACED)}),
@@ -137,8 +135,8 @@ TABLE = [
 		userid on;
 		slice 1k;
 		mirror /login-yes;
-		image_filter_buffer 1k;
-	""".replace("image_filter_buffer 1k;", "mirror_request_body off;")),
+		mirror_request_body off;
+	"""),
 	# rewrite
 	*rows("""
 		rewrite ^/(?!static|proxy|fastcgi|uwsgi|scgi|grpc|up|missing) /static/x last;
