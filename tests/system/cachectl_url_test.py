@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import unittest
@@ -64,11 +65,12 @@ def nginx(server):
 
 
 @contextlib.contextmanager
-def hostile(talk, hear=lambda head: None):
+def hostile(talk, hear=lambda head: None, tls=None):
 	"""The URL of a server that does talk(socket) with each connection, once it has read the request's head and hear(head)."""
 	def serve(s):
 		with contextlib.closing(s), contextlib.suppress(OSError):
 			s.settimeout(harness.WAIT_S)
+			s = tls.wrap_socket(s, server_side=True) if tls else s
 			head = b""
 			while b"\r\n\r\n" not in head and (more := s.recv(65536)):
 				head += more
@@ -82,7 +84,7 @@ def hostile(talk, hear=lambda head: None):
 
 	with socket.create_server(("127.0.0.1", 0)) as listener:
 		threading.Thread(target=accept, daemon=True).start()
-		yield "http://127.0.0.1:%d/" % listener.getsockname()[1]
+		yield "http%s://127.0.0.1:%d/" % ("s" if tls else "", listener.getsockname()[1])
 		listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -239,6 +241,22 @@ class Hostile(unittest.TestCase):
 		with hostile(talk) as url:
 			self.assertEqual(check(url).returncode, DIFFERS)
 		self.assertEqual(len(asked), 5)
+
+
+class Certificates(unittest.TestCase):
+	def test_they_are_verified(self):
+		key, certificate = (harness.stack.dir / "tmp" / name for name in ("key.pem", "cert.pem"))
+		subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+		    "-out", certificate, "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
+		    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=harness.WAIT_S)
+		tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+		tls.load_cert_chain(certificate, key)
+		with hostile(says(), tls=tls) as url:
+			self.assertEqual(check(url).returncode, CANNOT_TELL)
+			self.assertIn("certificate", check(url).stdout)
+			self.assertEqual(check(url, "--cacert", str(certificate)).returncode, DIFFERS)
+			self.assertEqual(check(url.replace("127.0.0.1", "localhost"), "--cacert", str(certificate)).returncode, CANNOT_TELL)
+			self.assertEqual(check(url, "--insecure").returncode, DIFFERS)
 
 
 class Misused(unittest.TestCase):
