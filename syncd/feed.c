@@ -22,7 +22,9 @@ load_due(const struct feed *f)
 static int64_t
 listen_due(const struct feed *f)
 {
-	return f->at.snapshot != NULL && !f->is_listening && !f->is_pooled && !f->in_recovery ? 0 : INT64_MAX;
+	if (f->at.snapshot == NULL || f->is_listening || f->is_pooled || f->in_recovery)
+		return INT64_MAX;
+	return f->listen_due;
 }
 
 static int64_t
@@ -63,8 +65,8 @@ static const struct {
 	void	(*start)(struct feed *f);
 } jobs[] = {
 	{ load_due,	feed_start_load },
-	{ listen_due,	feed_start_listen },
 	{ poll_due,	feed_start_poll },
+	{ listen_due,	feed_start_listen },
 	{ audit_due,	feed_start_audit },
 	{ prune_due,	feed_start_prune },
 	{ check_due,	feed_start_check },

@@ -229,7 +229,7 @@ feed_take_delta(struct feed *f, const PGresult *r)
 	int head;
 
 	f->in_poll = false;
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "read the change log"))
+	if (!feed_expect_rows(f, r, 1, DELTA_COLUMNS, "read the change log"))
 		return DELTA_FAILED;
 	head = head_of(r);
 	if (head < 0 || PQnfields(r) != DELTA_COLUMNS || !wire_bool(feed_column(r, head, DELTA_IN_RECOVERY), &in_recovery) ||
@@ -371,7 +371,7 @@ glance_done(void *arg, const PGresult *r)
 	struct feed *f = arg;
 
 	f->in_poll = false;
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "look at the change log"))
+	if (!feed_expect_rows(f, r, 0, GLANCE_COLUMNS, "look at the change log"))
 		return;
 	writer_add(f->w, STATUS_polls, 1);
 	if (use_glance(f, r)) {
@@ -408,7 +408,7 @@ glance_prepared(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (feed_expect(f, r, PGRES_COMMAND_OK, "prepare the glance"))
+	if (feed_expect_done(f, r, "prepare the glance"))
 		f->is_ready = true;
 }
 
@@ -417,7 +417,7 @@ delta_prepared(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (feed_expect(f, r, PGRES_COMMAND_OK, "prepare the delta"))
+	if (feed_expect_done(f, r, "prepare the delta"))
 		pg_prepare(f->pg, glance_prepared, GLANCE, glance_sql);
 }
 

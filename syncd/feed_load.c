@@ -72,7 +72,7 @@ copy_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (!feed_expect(f, r, PGRES_COMMAND_OK, "copy the rows"))
+	if (!feed_expect_done(f, r, "copy the rows"))
 		return;
 	if (!f->copy.is_ended) {
 		feed_senseless(f, "copy the rows");
@@ -89,7 +89,7 @@ policies_done(void *arg, const PGresult *r)
 	struct span c[SINK_POLICY_COLUMNS];
 	int error = 0;
 
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "read the policies"))
+	if (!feed_expect_rows(f, r, 0, SINK_POLICY_COLUMNS, "read the policies"))
 		return;
 	for (int i = 0; error == 0 && i < PQntuples(r); i++) {
 		feed_columns(c, SINK_POLICY_COLUMNS, r, i, 0);
@@ -126,7 +126,7 @@ load_head_done(void *arg, const PGresult *r)
 	int32_t rows = 0;
 	int error;
 
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "begin to load"))
+	if (!feed_expect_rows(f, r, 1, 4, "begin to load"))
 		return;
 	if (PQntuples(r) != 1 || !wire_bool(feed_column(r, 0, 1), &in_recovery) || !wire_int4(feed_column(r, 0, 3), &rows) ||
 	    !position_init(&f->next, feed_column(r, 0, 0), feed_column(r, 0, 2), in_recovery)) {
@@ -145,7 +145,7 @@ begin_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (!feed_expect(f, r, PGRES_COMMAND_OK, "begin"))
+	if (!feed_expect_done(f, r, "begin"))
 		return;
 	f->asked_at = feed_clock_ms(CLOCK_REALTIME);
 	pg_ask_params(f->pg, load_head_done, load_head_sql, 0, NULL);
@@ -197,7 +197,7 @@ finish_load(struct feed *f)
 static void
 rollback_done(void *arg, const PGresult *r)
 {
-	feed_expect(arg, r, PGRES_COMMAND_OK, "end the audit");
+	feed_expect_done(arg, r, "end the audit");
 }
 
 /*
@@ -230,7 +230,7 @@ audit_begin_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (feed_expect(f, r, PGRES_COMMAND_OK, "begin"))
+	if (feed_expect_done(f, r, "begin"))
 		feed_ask_delta(f, audit_delta_done);
 }
 
@@ -270,7 +270,7 @@ end_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (!feed_expect(f, r, PGRES_COMMAND_OK, "commit"))
+	if (!feed_expect_done(f, r, "commit"))
 		return;
 	if (f->in_load)
 		finish_load(f);

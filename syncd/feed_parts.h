@@ -49,6 +49,7 @@ struct feed {
 	bool			 in_recovery;
 	bool			 is_listening;
 	bool			 cannot_prune;
+	bool			 said_listen;	/* that it failed */
 	char			 home[128];
 	char			*ground;	/* on which the last delta stood; NULL: no glance before the next */
 
@@ -73,6 +74,7 @@ struct feed {
 	int64_t			 delta_at;	/* the last poll that was not a glance */
 	int64_t			 asked_at;	/* the same by the clock on the wall */
 	int64_t			 poll_due;
+	int64_t			 listen_due;
 	int64_t			 load_due;
 	int64_t			 audited_at;
 	int64_t			 pruned_at;
@@ -99,8 +101,9 @@ char	*span_dup(struct span s);	/* NULL: SQL's, or no memory */
 
 struct span feed_column(const struct pg_result *r, int row, int col);
 void	 feed_columns(struct span *to, int n, const struct pg_result *r, int row, int first);
-/* wanted: libpq's ExecStatusType. False: it ended otherwise, and the session was given up. */
-bool	 feed_expect(struct feed *f, const struct pg_result *r, int wanted, const char *doing);
+/* It went well, with rows and columns of at least these. False: it did not, and the session was given up. */
+bool	 feed_expect_done(struct feed *f, const struct pg_result *r, const char *doing);
+bool	 feed_expect_rows(struct feed *f, const struct pg_result *r, int rows, int columns, const char *doing);
 void	 feed_senseless(struct feed *f, const char *doing);
 bool	 feed_knows_version(struct feed *f, int version);
 

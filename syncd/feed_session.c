@@ -13,6 +13,7 @@
 
 #define SCHEMA_VERSION		1	/* the newest that is known here */
 #define PRUNE_ROWS		2000	/* at a time, so that polls go on in between */
+#define LISTEN_RETRY_MS		30000
 
 int64_t
 feed_clock_ms(clockid_t clock)
@@ -96,19 +97,31 @@ feed_columns(struct span *to, int n, const PGresult *r, int row, int first)
 		to[i] = feed_column(r, row, first + i);
 }
 
-/* True: it went well. Otherwise the session is given up. */
-bool
-feed_expect(struct feed *f, const PGresult *r, int wanted, const char *doing)
+static bool
+expect(struct feed *f, const PGresult *r, bool is_good, const char *doing)
 {
 	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	char why[512];
 
-	if ((int)PQresultStatus(r) == wanted)
+	if (is_good)
 		return true;
 	snprintf(why, sizeof why, "%s: %s", doing, message != NULL ? message : "an answer that makes no sense");
 	pg_drop(f->pg, sqlstate != NULL ? sqlstate : "", why);
 	return false;
+}
+
+bool
+feed_expect_done(struct feed *f, const PGresult *r, const char *doing)
+{
+	return expect(f, r, PQresultStatus(r) == PGRES_COMMAND_OK, doing);
+}
+
+/* What stands in front of a statement, such as a pooler, may answer it with anything. */
+bool
+feed_expect_rows(struct feed *f, const PGresult *r, int rows, int columns, const char *doing)
+{
+	return expect(f, r, PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) >= rows && PQnfields(r) >= columns, doing);
 }
 
 void
@@ -130,16 +143,26 @@ static void	 first_check_done(void *arg, const PGresult *r);
 #define CHECK	"SELECT cors.home(), cors.problem()"
 
 /*
- * What a session needs, where the server knows the setting. A backend that waits
- * for somebody's lock must not outlive our patience: they would pile up. Bitmap
- * scans are for many rows; a poll has few, and waits for each step of its plan.
+ * What a session needs, whatever somebody set for the role or the database; where the server knows the
+ * setting and lets us set it. A backend that waits for somebody's lock must not outlive our patience: they
+ * would pile up. Nor may one outlive us: a role may have few connections. Bitmap scans are for many rows;
+ * a poll has few, and waits for each step of its plan. A pruning that a crash undoes is done again, so it
+ * waits for no standby. Without row_security what a policy would hide is an error.
  */
 static const char settings_sql[] =
-    "SELECT set_config(name, value, false) FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '%d'),"
-    " ('client_connection_check_interval', '5s'), ('idle_session_timeout', '0'),"
-    " ('idle_in_transaction_session_timeout', '60s'), ('jit', 'off'), ('enable_bitmapscan', 'off'),"
-    " ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_read_only', 'on'),"
-    " ('search_path', 'pg_catalog')) wanted (name, value) JOIN pg_catalog.pg_settings USING (name)";
+    "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '%d'),"
+    " ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '60s'),"
+    " ('client_connection_check_interval', '5s'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '5'),"
+    " ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '15s'),"
+    " ('row_security', 'off'), ('restrict_nonsystem_relation_kind', ''), ('search_path', 'pg_catalog'),"
+    " ('default_transaction_read_only', 'on'), ('default_transaction_isolation', 'read committed'),"
+    " ('default_transaction_deferrable', 'off'), ('synchronous_commit', 'off'),"
+    " ('DateStyle', 'ISO'), ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), ('bytea_output', 'hex'),"
+    " ('extra_float_digits', '1'), ('standard_conforming_strings', 'on'), ('array_nulls', 'on'),"
+    " ('transform_null_equals', 'off'), ('client_min_messages', 'notice'),"
+    " ('jit', 'off'), ('enable_bitmapscan', 'off'), ('enable_indexscan', 'on'), ('enable_nestloop', 'on'),"
+    " ('plan_cache_mode', 'force_generic_plan')) wanted (name, value)"
+    " JOIN pg_catalog.pg_settings USING (name) WHERE context OPERATOR(pg_catalog.=) 'user'";
 
 void
 feed_forget_ground(struct feed *f)
@@ -169,7 +192,8 @@ feed_opened(void *arg)
 	writer_set(f->w, STATUS_connected, 1);
 	writer_add(f->w, STATUS_connects, 1);
 	f->cannot_prune = false;
-	pg_ask(f->pg, hello_done, "SELECT pg_backend_pid(), pg_is_in_recovery()");
+	f->poll_due = 0;
+	pg_ask(f->pg, hello_done, "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery()");
 }
 
 void
@@ -229,9 +253,9 @@ static void
 hello_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
-	char sql[1024];
+	char sql[sizeof settings_sql + 16];
 
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "greet"))
+	if (!feed_expect_rows(f, r, 1, 2, "greet"))
 		return;
 	feed_set_pooled(f, atoi(PQgetvalue(r, 0, 0)) != pg_backend(f->pg));
 	f->in_recovery = PQgetvalue(r, 0, 1)[0] == 't';
@@ -245,7 +269,7 @@ settings_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (feed_expect(f, r, PGRES_TUPLES_OK, "prepare the session"))
+	if (feed_expect_rows(f, r, 0, 0, "prepare the session"))
 		pg_ask(f->pg, version_done, "SELECT schema_version FROM cors.meta");
 }
 
@@ -272,8 +296,8 @@ version_done(void *arg, const PGresult *r)
 		pg_drop(f->pg, sqlstate, "the schema cors is missing in this database: run sql/0001_schema.sql");
 	else if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
 		pg_drop(f->pg, sqlstate, "this role may not read the schema cors: GRANT cors_reader to it");
-	else if (feed_expect(f, r, PGRES_TUPLES_OK, "read the schema's version") &&
-	    feed_knows_version(f, PQntuples(r) > 0 ? atoi(PQgetvalue(r, 0, 0)) : 0))
+	else if (feed_expect_rows(f, r, 1, 1, "read the schema's version") &&
+	    feed_knows_version(f, atoi(PQgetvalue(r, 0, 0))))
 		pg_ask(f->pg, first_check_done, CHECK);
 }
 
@@ -290,14 +314,17 @@ static bool
 check(struct feed *f, const PGresult *r)
 {
 	char text[256] = "";
+	bool was_wrong = f->problems[PROBLEM_DATABASE][0] != '\0';
 
 	f->checked_at = f->now;
-	if (!feed_expect(f, r, PGRES_TUPLES_OK, "check the schema"))
+	if (!feed_expect_rows(f, r, 1, 2, "check the schema"))
 		return false;
 	snprintf(f->home, sizeof f->home, "%s", PQgetvalue(r, 0, 0));
 	if (!PQgetisnull(r, 0, 1))
 		snprintf(text, sizeof text, "cors.problem(): %.230s", PQgetvalue(r, 0, 1));
 	feed_say(f, PROBLEM_DATABASE, text);
+	if (was_wrong && text[0] == '\0')	/* what came or went meanwhile is in no log */
+		feed_want_load(f, "the change log can be trusted again");
 	return true;
 }
 
@@ -329,20 +356,34 @@ feed_start_check(struct feed *f)
 	pg_ask(f->pg, check_done, CHECK);
 }
 
-/* ---- LISTEN ---- */
+/*
+ * ---- LISTEN ----
+ *
+ * Polls do without it. Whatever becomes of it, in this session or with it, the next try is later, and
+ * the first poll of a session comes before.
+ */
 
 static void
 listen_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (sqlstate != NULL && strcmp(sqlstate, "25006") == 0) {
+		f->listen_due = 0;
 		f->in_recovery = true;
 		return;
 	}
-	if (!feed_expect(f, r, PGRES_COMMAND_OK, "listen"))
+	if (PQresultStatus(r) != PGRES_COMMAND_OK) {
+		if (!f->said_listen)
+			log_warn("sync: LISTEN fails, so changes come by polling alone sqlstate=%s: %s",
+			    sqlstate != NULL ? sqlstate : "none", message != NULL ? message : "an answer that makes no sense");
+		f->said_listen = true;
 		return;
+	}
+	f->said_listen = false;
+	f->listen_due = 0;		/* at once in the next session */
 	f->is_listening = true;
 	f->poll_due = 0;		/* what was committed before LISTEN woke nobody */
 	writer_set(f->w, STATUS_listening, 1);
@@ -351,6 +392,7 @@ listen_done(void *arg, const PGresult *r)
 void
 feed_start_listen(struct feed *f)
 {
+	f->listen_due = f->now + LISTEN_RETRY_MS;
 	pg_ask(f->pg, listen_done, "LISTEN " CHANNEL);
 }
 
@@ -372,9 +414,11 @@ prune_done(void *arg, const PGresult *r)
 {
 	struct feed *f = arg;
 
-	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
+	const char *message = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) < 1 || PQnfields(r) < 1) {
 		log_notice("sync: the change log is not pruned from here: %s",
-		    PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY));
+		    message != NULL ? message : "an answer that makes no sense");
 		f->cannot_prune = true;
 	} else if (atoll(PQgetvalue(r, 0, 0)) >= PRUNE_ROWS) {
 		f->pruned_at = INT64_MIN / 2;	/* there may be more */

@@ -510,6 +510,46 @@ class Following(Case):
 		finally:
 			self.sql("ALTER TABLE cors.origins ENABLE TRIGGER log_delete")
 
+	def look_again(self):
+		"""The schema is checked once a minute, and at the beginning of a session."""
+		self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'corscache-syncd%'")
+
+	def test_what_a_problem_leaves_behind(self):
+		"""A child's rows come and go without the log: once it is gone, the whole table is read."""
+		d = self.syncd()
+		self.sql("CREATE TABLE cors.child () INHERITS (cors.origins)")
+		try:
+			self.sql("GRANT SELECT ON cors.child TO cors_reader")
+			self.sql(f"INSERT INTO cors.child (origin) VALUES ('{B}')")
+			self.look_again()
+			eventually("the problem is shown", lambda: "cors.origins is a parent table" in d.status()["problem"])
+			d.order("resync")
+			eventually("the child's row", lambda: d.has(B))
+		finally:
+			self.sql("DROP TABLE cors.child")
+		self.look_again()
+		eventually("it is gone", lambda: not d.has(B))
+		self.assert_equal(d)
+		self.assertEqual(d.status()["problem"], "")
+
+	def test_row_level_security_is_an_error(self):
+		"""A refusal that a policy of the server hides must not be taken for one that is gone."""
+		self.sql("INSERT INTO cors.origins (origin) VALUES ('https://*.example')")
+		self.sql("INSERT INTO cors.origins (origin, allow) VALUES ('https://no.example', false)")
+		d = self.syncd(sync__poll_ms=100)
+		self.sql("CREATE POLICY only_allowed ON cors.origins USING (allow)")
+		try:
+			self.sql("ALTER TABLE cors.origins ENABLE ROW LEVEL SECURITY")
+			eventually("it is shown", lambda: "row-level security" in d.status()["problem"])
+			d.order("resync")
+			self.assertEqual(d.rows()["", "https://no.example"][1], False)
+		finally:
+			self.sql("ALTER TABLE cors.origins DISABLE ROW LEVEL SECURITY")
+			self.sql("DROP POLICY only_allowed ON cors.origins")
+		before = d.status()["snapshots"]
+		eventually("a load", lambda: d.status()["snapshots"] > before, seconds=90)
+		self.assert_equal(d)
+
 	def test_row_that_the_validator_refuses(self):
 		d = self.syncd()
 		self.sql("ALTER TABLE cors.origins DROP CONSTRAINT origin_is_valid")
@@ -663,8 +703,8 @@ class Following(Case):
 		self.sql("DELETE FROM cors.changes")
 		self.insert(B)
 		os.kill(d.process.pid, signal.SIGCONT)
-		eventually("what the log no longer tells", lambda: d.rows() == database_rows(self.sql))
-		self.assertEqual(d.status()["snapshots"], 2)
+		eventually("a load", lambda: d.status()["snapshots"] == 2)
+		self.assert_same(d.rows(), database_rows(self.sql))
 
 	def test_newer_schema(self):
 		d = self.syncd(sync__poll_ms=100)
@@ -943,7 +983,8 @@ class Orders(Case):
 	def test_invalidate_during_a_load(self):
 		"""The load's snapshot is older than the order: it must not bring the row back, not for an instant."""
 		self.insert(B)
-		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
+		d, locker = self.syncd(sync__deadline_ms=60000, sync__poll_ms=60000), self.session()
+		self.let_polls_end(d)		# or one of them waits for the lock, and the load for it
 		self.lock_token(locker)
 		d.order("resync")
 		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
@@ -959,9 +1000,9 @@ class Orders(Case):
 		locker("COMMIT")
 		gone.answer()
 		self.assertFalse(back.has_answered(), "the row was answered in between")
-		self.assertEqual(d.status()["snapshots"], 2)
+		eventually("the load is counted", lambda: d.status()["snapshots"] == 2)
 		eventually("nothing is held", lambda: d.status()["held"] == 0)
-		self.assert_equal(d)
+		self.assert_same(d.rows(), database_rows(self.sql))
 
 	def test_table_filled_anew_during_a_load(self):
 		"""To a snapshot from before a TRUNCATE the table is empty, and never was."""
@@ -1025,7 +1066,8 @@ class Orders(Case):
 		self.assert_same(d.rows(), database_rows(self.sql))
 
 	def test_invalidate_all_during_a_load(self):
-		d, locker = self.syncd(sync__deadline_ms=60000), self.session()
+		d, locker = self.syncd(sync__deadline_ms=60000, sync__poll_ms=60000), self.session()
+		self.let_polls_end(d)		# or one of them waits for the lock, and the load for it
 		self.lock_token(locker)
 		d.order("resync")
 		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
@@ -1034,7 +1076,7 @@ class Orders(Case):
 		self.assertEqual(d.status()["held_all"], 1)
 		locker("COMMIT")
 		eventually("the load", lambda: d.status()["held_all"] == 0)
-		self.assert_equal(d)
+		self.assert_same(d.rows(), database_rows(self.sql))
 
 
 class Daemon(Case):
@@ -1091,6 +1133,146 @@ class Daemon(Case):
 		seen = len(d.log())
 		d.process.send_signal(signal.SIGHUP)
 		eventually(wanted, lambda: wanted in d.log()[seen:])
+
+
+class Meddler:
+	"""Stands between daemon and server, and answers some statements itself."""
+
+	ready = b"Z\0\0\0\x05I"
+	no_rows = b"T\0\0\0\x06\0\0" + b"C\0\0\0\x0dSELECT 0\0" + ready
+
+	def __init__(self, case, server):
+		self.server = server / ".s.PGSQL.5432"
+		self.dir = pathlib.Path(tempfile.mkdtemp(dir=work))
+		self.answers = {}	# beginning of a statement: what it is answered with, once or for ever
+		self.seen = []
+		self.listener = socket.socket(socket.AF_UNIX)
+		self.listener.bind(str(self.dir / ".s.PGSQL.5432"))
+		self.listener.listen()
+		case.addCleanup(self.listener.close)
+		threading.Thread(target=self.accept, daemon=True).start()
+
+	@staticmethod
+	def error(sqlstate, message):
+		fields = f"SERROR\0VERROR\0C{sqlstate}\0M{message}\0\0".encode()
+		return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields + Meddler.ready
+
+	def accept(self):
+		with contextlib.suppress(OSError):
+			while True:
+				client, server = self.listener.accept()[0], socket.socket(socket.AF_UNIX)
+				server.connect(str(self.server))
+				threading.Thread(target=self.relay, args=(server, client), daemon=True).start()
+				threading.Thread(target=self.read, args=(client, server), daemon=True).start()
+
+	def relay(self, server, client):
+		with contextlib.suppress(OSError):
+			while data := server.recv(65536):
+				client.sendall(data)
+			client.close()
+
+	def read(self, client, server):
+		stream = client.makefile("rb")
+		with contextlib.suppress(OSError, ValueError):
+			length = stream.read(4)
+			server.sendall(length + stream.read(int.from_bytes(length, "big") - 4))
+			while kind := stream.read(1):
+				length = stream.read(4)
+				body = stream.read(int.from_bytes(length, "big") - 4)
+				answer = self.answer(kind, body)
+				if answer:
+					client.sendall(answer)
+				else:
+					server.sendall(kind + length + body)
+		server.close()
+
+	def answer(self, kind, body):
+		for start in self.answers if kind == b"Q" else ():
+			if body.startswith(start.encode()):
+				self.seen.append(start)
+				answer, is_for_ever = self.answers[start]
+				if not is_for_ever:
+					del self.answers[start]
+				return answer
+		return None
+
+
+class Meddled(Case):
+	def meddler(self, **answers):
+		m = Meddler(self, cluster.dir)
+		m.answers = answers
+		return m, f"host={m.dir} dbname=postgres user=syncd"
+
+	def test_listen_fails(self):
+		"""For whatever reason: rows are followed by polls, and LISTEN is no part of them."""
+		m, conninfo = self.meddler(LISTEN=(Meddler.error("58P01", "could not access status of transaction 42"), True))
+		d = self.syncd(sync__conninfo=conninfo, sync__poll_ms=100)
+		for origin in B, C:
+			self.insert(origin)
+			self.assert_equal(d)
+		self.assertEqual((d.status()["connects"], d.status()["listening"], d.status()["problem"]), (1, 0, ""))
+		self.assertEqual(len(m.seen), 1, "the next try is later")
+		self.assertIn("LISTEN fails, so changes come by polling alone sqlstate=58P01", d.log())
+
+	def test_answers_without_rows(self):
+		"""No statement of the daemon takes it for granted that there is a row."""
+		for start in ("SELECT pg_catalog.pg_backend_pid", "SELECT schema_version", "SELECT cors.home"):
+			with self.subTest(start=start):
+				m, conninfo = self.meddler(**{start: (Meddler.no_rows, False)})
+				d = self.syncd(sync__conninfo=conninfo)
+				self.assertEqual(m.seen, [start])
+				self.assert_equal(d)
+				d.stop()
+
+	def test_pruning_is_answered_without_rows(self):
+		m, conninfo = self.meddler(**{"SET TRANSACTION READ WRITE": (Meddler.no_rows, True)})
+		d = self.syncd(sync__conninfo=conninfo, sync__prune_s=1)
+		eventually("it is said", lambda: "the change log is not pruned from here" in d.log())
+		self.insert(B)
+		self.assert_equal(d)
+
+
+HOSTILE = {		# settings of a role, each of which would harm a session that took it
+	"statement_timeout": "500ms", "lock_timeout": "500ms", "transaction_timeout": "500ms", "idle_session_timeout": "500ms",
+	"idle_in_transaction_session_timeout": "500ms", "default_transaction_isolation": "serializable",
+	"default_transaction_deferrable": "on", "default_transaction_read_only": "off", "search_path": "public",
+	"datestyle": "German, DMY", "intervalstyle": "sql_standard", "timezone": "Asia/Tokyo", "bytea_output": "escape",
+	"extra_float_digits": "-15", "client_encoding": "LATIN1", "standard_conforming_strings": "off", "row_security": "on",
+	"synchronous_commit": "remote_apply", "array_nulls": "off", "transform_null_equals": "on",
+	"client_min_messages": "debug5", "restrict_nonsystem_relation_kind": "view, foreign-table", "xmloption": "document",
+	"enable_indexscan": "off", "enable_nestloop": "off", "plan_cache_mode": "force_custom_plan", "jit": "on",
+	"tcp_keepalives_idle": "7200", "tcp_keepalives_interval": "75", "tcp_keepalives_count": "9", "tcp_user_timeout": "0",
+	"client_connection_check_interval": "0",
+}
+HARMLESS = {"wal_sender_timeout"}
+
+
+class Settings(Case):
+	def test_settings_of_the_role_do_no_harm(self):
+		known = {r[0]: r[1] for r in self.sql("SELECT lower(name), context FROM pg_settings")}
+		ours = {n for n in HOSTILE if known.get(n) == "user"}
+		self.addCleanup(self.sql, "ALTER ROLE syncd RESET ALL")
+		for name in sorted(ours):
+			self.sql(f"ALTER ROLE syncd SET {name} = " + ", ".join(f"'{v}'" for v in HOSTILE[name].split(", ")))
+		d = self.syncd(sync__prune_s=1)
+		self.insert(B)
+		self.assert_equal(d)
+		self.let_polls_end(d)
+		locker = self.session()		# longer than every limit of the role
+		locker("BEGIN")
+		locker("LOCK TABLE cors.meta IN ACCESS EXCLUSIVE MODE")
+		self.insert(C, "Zürich")
+		eventually("a poll waits", lambda: self.sql("SELECT count(*) FROM pg_locks WHERE relation = 'cors.meta'::regclass AND NOT granted") == [["1"]])
+		time.sleep(1)
+		locker("COMMIT")
+		self.assert_equal(d)
+		self.assertEqual((d.status()["connects"], d.status()["snapshots"], d.status()["problem"]), (1, 1, ""))
+
+	def test_every_timeout_of_the_server_is_known(self):
+		"""What a newer server adds must be thought about: into HOSTILE, and into the daemon's session."""
+		seen = {r[0] for r in self.sql("SELECT lower(name) FROM pg_settings WHERE context = 'user'"
+		    " AND (name ~ 'timeout|^default_transaction|^tcp_|check_interval')")}
+		self.assertEqual(seen - set(HOSTILE) - HARMLESS, set())
 
 
 class Indirect(Case):
