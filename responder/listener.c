@@ -4,16 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "dirlock.h"
 #include "sdnotify.h"
 
 #define LOCK_WAIT_MS	5000
@@ -153,14 +153,31 @@ bind_beside(struct listener *l, const struct listener_options *opt, struct socka
 	return 0;
 }
 
-/* The directory is locked from the look to the rename: of two that start at once, one is refused. */
+/*
+ * From the look at the path to the rename: of two that start at once, one is refused. A file of its own, that
+ * strangers cannot open: whoever can open a file can lock it. It stays, for a name that went could be locked twice.
+ */
 static int
-lock_directory(const char *path)
+lock_path(const char *path)
 {
-	char copy[sizeof ((struct sockaddr_un *)0)->sun_path];
+	static const struct timespec pause = { .tv_nsec = 10000000 };
+	char name[sizeof ((struct sockaddr_un *)0)->sun_path + sizeof ".lock"];
+	int fd, wait_ms = LOCK_WAIT_MS, error;
 
-	snprintf(copy, sizeof copy, "%s", path);
-	return dirlock_take(dirname(copy), LOCK_WAIT_MS);
+	snprintf(name, sizeof name, "%s.lock", path);
+	fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	for (; flock(fd, LOCK_EX | LOCK_NB) != 0; wait_ms -= 10) {
+		if (errno == EWOULDBLOCK && wait_ms > 0) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
 }
 
 static int
@@ -177,10 +194,10 @@ bind_own(struct listener *l, const struct listener_options *opt, char *err, size
 	memcpy(address.sun_path, opt->path, strlen(opt->path) + 1);
 	*l = (struct listener){ .is_ours = true, .path = opt->path };
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	lock = l->fd < 0 ? -errno : lock_directory(opt->path);
+	lock = l->fd < 0 ? -errno : lock_path(opt->path);
 	if (lock < 0) {
-		snprintf(err, errlen, "socket %s: its directory cannot be opened or locked: %s", opt->path,
-		    strerror(-lock));
+		snprintf(err, errlen, "socket %s: %s.lock beside it cannot be made or locked: %s", opt->path,
+		    opt->path, strerror(-lock));
 		listener_close(l);
 		return EX_CANTCREAT;
 	}
@@ -217,7 +234,7 @@ listener_unlink(struct listener *l)
 
 	if (!l->is_ours)
 		return;
-	lock = lock_directory(l->path);
+	lock = lock_path(l->path);
 	if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
 		unlink(l->path);
 	if (lock >= 0)

@@ -683,7 +683,7 @@ class Sockets(unittest.TestCase):
 		self.assertEqual(r.socket.stat().st_mode & 0o777, 0o660)
 		r.stop()
 		self.assertFalse(r.socket.exists())
-		self.assertEqual([p.name for p in r.dir.iterdir() if "sock" in p.name], [])
+		self.assertEqual([p.name for p in r.dir.iterdir() if "sock" in p.name], ["r.sock.lock"])
 
 	def test_a_stale_socket_is_replaced(self):
 		r = Responder(self)
@@ -711,6 +711,17 @@ class Sockets(unittest.TestCase):
 		harness.eventually("seven gave up", lambda: sum(p.poll() == 73 for p in processes) == 7)
 		r.process = next(p for p in processes if p.poll() is None)
 		r.check()
+		r.stop()
+
+	def test_nobody_else_can_lock_it_out(self):
+		"""Whoever can read the socket's directory can lock it; the lock is a file that only its owner can open."""
+		r = Responder(self, wait=False, table=None)
+		r.kill(r.process)
+		fd = os.open(r.dir, os.O_RDONLY)
+		self.addCleanup(os.close, fd)
+		fcntl.flock(fd, fcntl.LOCK_EX)
+		r.start()
+		self.assertEqual(os.stat(f"{r.socket}.lock").st_mode & 0o777, 0o600)
 		r.stop()
 
 	def test_a_file_in_its_place_stays(self):
