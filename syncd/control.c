@@ -16,6 +16,7 @@
 #include "log.h"
 #include "origin.h"
 
+#define PAUSE_MS	100	/* without descriptors */
 #define CLIENT_MS	5000	/* to send its line */
 #define MOST_WORDS	3
 
@@ -29,6 +30,7 @@ struct client {
 struct control_server {
 	struct feed	*feed;
 	int		 fd;
+	int64_t		 accept_due;	/* end of a pause; 0: none */
 	struct sockaddr_un name;
 	struct client	 clients[CONTROL_MAX_CLIENTS];
 };
@@ -222,6 +224,9 @@ accept_client(struct control_server *s, int64_t now)
 	if (c == NULL)
 		return;
 	c->fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	/* Out of descriptors or memory, the socket stays readable: without a pause this would spin. */
+	if (c->fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		s->accept_due = now + PAUSE_MS;
 	c->len = 0;
 	c->due = now + CLIENT_MS;
 }
@@ -344,7 +349,7 @@ control_poll(const struct control_server *s, struct pollfd p[CONTROL_MAX_POLL])
 		else
 			is_full = false;
 	}
-	if (!is_full)
+	if (!is_full && s->accept_due == 0)
 		p[n++] = (struct pollfd){ .fd = s->fd, .events = POLLIN };
 	return n;
 }
@@ -352,7 +357,7 @@ control_poll(const struct control_server *s, struct pollfd p[CONTROL_MAX_POLL])
 int64_t
 control_due(const struct control_server *s)
 {
-	int64_t due = INT64_MAX;
+	int64_t due = s->accept_due != 0 ? s->accept_due : INT64_MAX;
 
 	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		if (s->clients[i].fd >= 0 && s->clients[i].due < due)
@@ -372,6 +377,8 @@ is_readable(const struct pollfd *p, size_t n, int fd)
 void
 control_turn(struct control_server *s, const struct pollfd *p, size_t n, int64_t now)
 {
+	if (now >= s->accept_due)
+		s->accept_due = 0;
 	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++) {
 		struct client *c = &s->clients[i];
 

@@ -7,6 +7,7 @@ while one part after the other is away.
 
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -322,6 +323,29 @@ class SyncdAway(unittest.TestCase):
 		sql("INSERT INTO cors.origins (origin) VALUES ('https://after-kill.example')")
 		harness.eventually("a new row is in force", lambda: socket_allows("https://after-kill.example"))
 		self.assertTrue(socket_allows(A))
+
+
+def cpu_ticks(pid):
+	"""User and system time, as proc(5) counts them."""
+	return sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+class SyncdWithoutDescriptors(unittest.TestCase):
+	def test_it_does_not_spin_and_recovers(self):
+		pid = int(harness.stack.env["SYNCD_PID"])
+		path = harness.stack.env["CONTROL_SOCKET"]
+		old = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+		resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), old[1]))
+		self.addCleanup(resource.prlimit, pid, resource.RLIMIT_NOFILE, old)
+		with socket.socket(socket.AF_UNIX) as s:
+			s.connect(path)
+			before = cpu_ticks(pid)
+			time.sleep(1)		# no condition to wait for: it must not spin meanwhile
+			self.assertLess(cpu_ticks(pid) - before, 10)
+			resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
+			s.settimeout(30)
+			s.sendall(b"nothing\n")
+			self.assertEqual(s.recv(100), b"error\tno such order\n")
 
 
 class DatabaseAway(unittest.TestCase):
