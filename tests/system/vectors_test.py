@@ -13,7 +13,7 @@ import unittest
 import fcgi
 import harness
 
-FILE = harness.SOURCE / "tests" / "vectors" / "public.jsonl"
+FILES = [harness.SOURCE / "tests" / "vectors" / name for name in ("public.jsonl", "applications.jsonl")]
 SAFELISTED_METHODS = ("GET", "HEAD", "POST")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 ONCE = ("access-control-allow-origin", "access-control-allow-credentials", "access-control-max-age")
@@ -66,7 +66,7 @@ def preflight_check(answer, request, origin, credentials):
 class Vectors(unittest.TestCase):
 	@classmethod
 	def setUpClass(cls):
-		cls.vectors = [json.loads(line) for line in FILE.read_text().splitlines()]
+		cls.vectors = [json.loads(line) for file in FILES for line in file.read_text().splitlines()]
 		cls.refused = {}
 		sql = harness.Psql()
 		for number, vector in enumerate(cls.vectors):
@@ -189,7 +189,7 @@ class Vectors(unittest.TestCase):
 		if vector["expect"]["valid"]:
 			self.assertIsNone(refused)
 		for rule in vector["rules"]:
-			origin = rule["origin"].replace("://*.", "://x.").replace(":*", ":8443") if rule["origin"] != "*" else "https://x"
+			origin = rule["origin"].replace("://*.", "://x.").replace("://*", "://x").replace(":*", ":8443") if rule["origin"] != "*" else "https://x"
 			answer = self.ask(self.realm(vector["number"], rule["realm"]), "GET", origin.encode())
 			allowed = answer.get("access-control-allow-origin") is not None
 			self.assertEqual(allowed, vector["expect"]["valid"], f"{rule['origin']}: {refused}")

@@ -131,13 +131,14 @@ int
 main(void)
 {
 	Suite *suite = suite_create("vectors");
-	TCase *tc = tcase_create("public.jsonl");
+	TCase *tc = tcase_create("vectors");
 	int status, n;
 
 	if (suffix_open() != 0)
 		return EXIT_FAILURE;
 	make_directory(shared.base);
-	n = (int)vectors_open(VECTORS);
+	vectors_open(VECTORS "/public.jsonl");
+	n = (int)vectors_open(VECTORS "/applications.jsonl");
 	tcase_add_loop_test(tc, vector_holds_for_a_plain_loop, 0, n);
 	tcase_add_loop_test(tc, vector_holds_for_the_shared_table, 0, n);
 	suite_add_tcase(suite, tc);

@@ -30,10 +30,10 @@ check_PROGRAMS += tests/unit/check_vectors
 TESTS += tests/unit/check_vectors
 tests_unit_check_vectors_SOURCES = tests/unit/check_vectors.c tests/unit/vectors.c tests/unit/vectors.h \
 	tests/unit/tables.h tests/unit/run.h
-tests_unit_check_vectors_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS='"$(abs_top_srcdir)/tests/vectors/public.jsonl"'
+tests_unit_check_vectors_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS='"$(abs_top_srcdir)/tests/vectors"'
 tests_unit_check_vectors_CFLAGS = $(unit_cflags)
 tests_unit_check_vectors_LDADD = $(unit_libs) $(JANSSON_LIBS) $(PSL_LIBS)
-EXTRA_DIST += tests/vectors/README.md tests/vectors/public.jsonl
+EXTRA_DIST += tests/vectors/README.md tests/vectors/public.jsonl tests/vectors/applications.jsonl
 
 check_PROGRAMS += tests/unit/check_origin
 TESTS += tests/unit/check_origin
