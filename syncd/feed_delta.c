@@ -32,6 +32,17 @@ static const int	 trail_ms[] = { 3, 10, 40, 150, 600 };
 	" FROM cors.meta)"
 
 /*
+ * How long ago, in milliseconds, what is seen here was known to be all there is; NULL: nobody knows. A standby
+ * proves it by what it replayed: all that a receiver which is there has received, or else the last commit.
+ */
+#define AGE \
+	"(CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN 0" \
+	"  WHEN NOT pg_catalog.pg_is_wal_replay_paused() AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)" \
+	"   AND pg_catalog.pg_last_wal_replay_lsn() OPERATOR(pg_catalog.>=) pg_catalog.pg_last_wal_receive_lsn() THEN 0" \
+	"  ELSE GREATEST(0, LEAST(2000000000, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()" \
+	"   OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp()) OPERATOR(pg_catalog.*) 1000)) END)::pg_catalog.int4"
+
+/*
  * One head row (kind NULL), which also says where the log now stands, and one
  * for every key changed since $2, with its current state, all of one snapshot.
  * $1: xmin of $2. $3: $2 was taken in recovery, where it hides transactions in
@@ -49,20 +60,20 @@ static const char delta_sql[] =
     "    UNION SELECT 'o', h.realm COLLATE \"C\", h.origin COLLATE \"C\""
     "      FROM unnest($4::text[], $5::text[]) h (realm, origin)"
     "    LIMIT 100001))"
-    " SELECT h.snapshot, h.in_recovery, h.token, h.ground, h.pruned, h.home, h.schema_version, h.listening, c.kind,"
+    " SELECT h.snapshot, h.in_recovery, h.token, h.ground, h.pruned, h.home, h.schema_version, h.listening, h.age, c.kind,"
     "   c.realm, c.origin, o.policy, o.allow, o.expires_at,"
     "   c.realm, p.methods, p.headers, p.expose_headers, p.credentials, p.insecure, p.max_age"
     " FROM c"
     " LEFT JOIN LATERAL (SELECT pg_current_snapshot()::text AS snapshot, pg_is_in_recovery() AS in_recovery,"
     "     (SELECT token FROM cors.token) AS token, " GROUND " AS ground,"
     "     pruned_xid::text AS pruned, home, schema_version,"
-    "     EXISTS (SELECT FROM pg_listening_channels() l WHERE l = '" CHANNEL "') AS listening"
+    "     EXISTS (SELECT FROM pg_listening_channels() l WHERE l = '" CHANNEL "') AS listening, " AGE " AS age"
     "   FROM cors.meta LIMIT 1) h ON c.kind IS NULL"
     " LEFT JOIN LATERAL (SELECT * FROM cors.origins o WHERE o.realm = c.realm AND o.origin = c.origin LIMIT 1) o"
     "   ON c.kind = 'o'"
     " LEFT JOIN LATERAL (SELECT * FROM cors.policies p WHERE p.name = c.realm LIMIT 1) p ON c.kind = 'p'";
 enum { DELTA_SNAPSHOT, DELTA_IN_RECOVERY, DELTA_TOKEN, DELTA_GROUND, DELTA_PRUNED, DELTA_HOME, DELTA_VERSION,
-	DELTA_LISTENING, DELTA_KIND, DELTA_ROW, DELTA_POLICY = DELTA_ROW + SINK_ROW_COLUMNS,
+	DELTA_LISTENING, DELTA_AGE, DELTA_KIND, DELTA_ROW, DELTA_POLICY = DELTA_ROW + SINK_ROW_COLUMNS,
 	DELTA_COLUMNS = DELTA_POLICY + SINK_POLICY_COLUMNS };
 
 /* One element of a text array literal. */
@@ -182,6 +193,16 @@ apply_delta(struct feed *f, const PGresult *r, bool is_partial)
 	return error != 0 ? error : sink_delta_apply(f->sink, is_partial);
 }
 
+/* What is in the table was known to be all there is at that time; a standby's words may be older than others'. */
+static void
+set_fresh(struct feed *f, const PGresult *r, int head)
+{
+	int32_t age;
+
+	if (wire_int4(feed_column(r, head, DELTA_AGE), &age) && f->asked_at - age > writer_get(f->w, STATUS_fresh_at))
+		writer_set(f->w, STATUS_fresh_at, f->asked_at - age);
+}
+
 /* Takes over next where all of it is in the table. */
 static enum outcome
 use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
@@ -215,7 +236,7 @@ use_delta(struct feed *f, const PGresult *r, int head, struct position *next)
 	*next = (struct position){ 0 };
 	feed_forget_ground(f);
 	f->ground = span_dup(feed_column(r, head, DELTA_GROUND));
-	writer_set(f->w, STATUS_fresh_at, f->asked_at);
+	set_fresh(f, r, head);
 	return DELTA_APPLIED;
 }
 

@@ -181,7 +181,8 @@ finish_load(struct feed *f)
 	f->next = (struct position){ 0 };
 	feed_forget_ground(f);
 	f->poll_due = 0;
-	writer_set(f->w, STATUS_fresh_at, f->asked_at);
+	if (!f->at.in_recovery)		/* otherwise the delta that follows says how fresh */
+		writer_set(f->w, STATUS_fresh_at, f->asked_at);
 	writer_add(f->w, STATUS_snapshots, 1);
 	writer_set(f->w, STATUS_snapshot_at, feed_clock_ms(CLOCK_REALTIME));
 	writer_set(f->w, STATUS_snapshot_ms, ms);

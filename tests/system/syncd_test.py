@@ -1306,6 +1306,12 @@ class Indirect(Case):
 		self.addCleanup(leaked.close)
 		self.assertEqual(leaked("SHOW default_transaction_read_only"), [["off"]], "settings stay out of shared sessions")
 
+	def assert_stays_stale(self, d):
+		"""Polls go on, and prove nothing about now."""
+		now, polls = int(time.time() * 1000), d.status()["polls"]
+		eventually("polls", lambda: d.status()["polls"] > polls + 10)
+		self.assertLessEqual(d.status()["fresh_at"], now)
+
 	def test_standby_and_promotion(self):
 		standby = Cluster(pathlib.Path(work) / "standby")
 		self.sql.close()
@@ -1324,9 +1330,21 @@ class Indirect(Case):
 			old("COMMIT")
 			eventually("the older one", lambda: d.has(f"https://old{i}.example"))
 		self.assertEqual(d.status()["snapshots"], 1)
+		there = self.session(standby)		# what is replayed no more is not fresh, and is again
+		there("SELECT pg_wal_replay_pause()")
+		self.insert("https://unseen.example")
+		self.assert_stays_stale(d)
+		there("SELECT pg_wal_replay_resume()")
+		self.assert_equal(d)
+		self.sql.close()
+		cluster.stop("immediate")
+		eventually("the receiver is gone", lambda: there("SELECT count(*) FROM pg_stat_wal_receiver") == [["0"]])
+		self.assert_stays_stale(d)
+		cluster.start()
+		self.sql = self.session()
+		eventually("fresh again", lambda: d.is_fresh(int(time.time() * 1000) - 500))
 		standby.run("pg_ctl", "-D", standby.dir / "data", "-w", "promote")
 		eventually("listening", lambda: d.status()["listening"] == 1)
-		there = self.session(standby)
 		there(f"INSERT INTO cors.origins (origin) VALUES ('{B}')")
 		self.assert_equal(d, there)
 
