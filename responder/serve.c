@@ -7,11 +7,13 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -80,6 +82,7 @@ struct server {
 	struct serve_settings	 settings;
 	_Atomic bool		 is_stopping;	/* set before the wake-up that tells */
 	bool			 lacks_counters;	/* said so; serve_start() only */
+	int			 first_reserved;	/* descriptors from here on are for look-ups */
 	int			 nworkers;
 	struct worker		 workers[];
 };
@@ -535,22 +538,29 @@ listen_no_more(struct worker *w)
 	w->is_listening = false;
 }
 
-/* False when nothing waits. */
+/* The listener stays readable: without a pause this would spin. */
+static void
+accept_pause(struct worker *w)
+{
+	count_add(&w->replier.counters->accept_failures, 1);
+	w->lacks_descriptors = true;
+	listen_no_more(w);
+	w->listen_at_ms = now_ms() + PAUSE_MS;
+}
+
+/* False when nothing waits, or nobody can be taken. */
 static bool
 accept_one(struct worker *w)
 {
 	struct connection *c;
+	bool is_alive;
 	int fd;
 
 	fd = accept4(w->server->options.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 		return errno != EAGAIN;
 	if (fd < 0) {
-		/* The listener stays readable: without a pause this would spin. */
-		count_add(&w->replier.counters->accept_failures, 1);
-		w->lacks_descriptors = true;
-		listen_no_more(w);
-		w->listen_at_ms = now_ms() + PAUSE_MS;
+		accept_pause(w);
 		return false;
 	}
 	count_add(&w->replier.counters->connections, 1);
@@ -561,8 +571,15 @@ accept_one(struct worker *w)
 		return true;
 	}
 	/* The request mostly is there already: epoll is for those that wait. */
-	connection_settle(w, c, connection_read(w, c));
-	return true;
+	is_alive = connection_read(w, c);
+	/* Look-ups need descriptors, too, for what they map: the last ones are for nobody who waits. */
+	if (is_alive && fd >= w->server->first_reserved) {
+		accept_pause(w);
+		connection_finish(w, c);
+		is_alive = false;
+	}
+	connection_settle(w, c, is_alive);
+	return !w->lacks_descriptors;
 }
 
 /* Those that had a request; one that has just been accepted may still send its first. */
@@ -766,6 +783,20 @@ worker_start(struct server *s)
 	return 0;
 }
 
+/* A thread opens up to three at a time, and takes one connection too many. Half are for peers in any case. */
+static int
+first_reserved(int threads)
+{
+	struct rlimit most;
+	int reserve = 4 * threads;
+
+	if (getrlimit(RLIMIT_NOFILE, &most) != 0 || most.rlim_cur > INT_MAX)
+		return INT_MAX;
+	if (reserve > (int)most.rlim_cur / 2)
+		reserve = (int)most.rlim_cur / 2;
+	return (int)most.rlim_cur - reserve;
+}
+
 int
 serve_start(struct server **out, const struct serve_options *opt)
 {
@@ -777,6 +808,7 @@ serve_start(struct server **out, const struct serve_options *opt)
 		return -ENOMEM;
 	s->options = *opt;
 	s->settings = opt->settings;
+	s->first_reserved = first_reserved(opt->threads);
 	pthread_mutex_init(&s->lock, NULL);
 	error = feed_init();
 	while (error == 0 && s->nworkers < opt->threads)
