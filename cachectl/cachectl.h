@@ -58,6 +58,8 @@ int	 cmd_refusals(const struct call *);
 int	 cmd_top(const struct call *);
 int	 cmd_metrics(const struct call *);
 int	 cmd_invalidate(const struct call *);
+int	 cmd_revoke(const struct call *);
+int	 cmd_restore(const struct call *);
 int	 cmd_resync(const struct call *);
 int	 cmd_verify(const struct call *);
 int	 cmd_lint(const struct call *);

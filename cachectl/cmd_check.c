@@ -10,6 +10,7 @@
 #include "explain.h"
 #include "paste.h"
 #include "response.h"
+#include "revocation.h"
 #include "rows.h"
 
 struct check {
@@ -210,8 +211,45 @@ print_response(const struct check *c)
 	}
 }
 
+/* NULL: the file does not say, or not to us. */
+static const struct revocation *
+find_revocation(const struct call *call, const struct explanation *e, struct revoked **set)
+{
+	*set = NULL;
+	if (e->answer.decision.reason != REASON_REVOKED || revocations_read(call, set) != EXIT_YES)
+		return NULL;
+	return revoked_get(*set, e->request.realm, span_of(e->answer.row));
+}
+
 static void
-print_text(const struct explanation *e, const char *next)
+print_revocation(const struct call *call, const struct explanation *e)
+{
+	struct revoked *set;
+	const struct revocation *r = find_revocation(call, e, &set);
+
+	if (r != NULL) {
+		printf("revoked  ");
+		revocation_print(r);
+		putchar('\n');
+	}
+	revoked_free(&set);
+}
+
+static void
+fill_revocation(const struct call *call, struct object *o, const struct explanation *e)
+{
+	struct revoked *set;
+	const struct revocation *r = find_revocation(call, e, &set);
+
+	if (r != NULL)
+		revocation_fill(object_in(o, "revoked"), r);
+	else
+		object_null(o, "revoked");
+	revoked_free(&set);
+}
+
+static void
+print_text(const struct call *call, const struct explanation *e, const char *next)
 {
 	const struct decision *d = &e->answer.decision;
 
@@ -230,6 +268,8 @@ print_text(const struct explanation *e, const char *next)
 	}
 	print_row(e);
 	print_near(e);
+	if (d->reason == REASON_REVOKED)
+		print_revocation(call, e);
 	if (next[0] != '\0')
 		printf("next     %s\n", next);
 	printf("headers%s\n", e->answer.len == 0 ? "  none" : "");
@@ -292,7 +332,7 @@ fill_response(struct object *o, const struct check *c)
 }
 
 static void
-print_json(const struct check *c, const char *next)
+print_json(const struct call *call, const struct check *c, const char *next)
 {
 	const struct explanation *e = &c->e;
 	const struct decision *d = &e->answer.decision;
@@ -315,6 +355,7 @@ print_json(const struct check *c, const char *next)
 	object_array(o, "headers");
 	explain_each_header(e, append_header, o);
 	fill_near(o, e);
+	fill_revocation(call, o, e);
 	text_or_null(o, "next", next);
 	fill_response(o, c);
 	object_print(o);
@@ -338,9 +379,9 @@ ask(const struct call *call, struct reader *r, struct check *c)
 		return EXIT_FAILED;
 	}
 	if (call->json) {
-		print_json(c, next);
+		print_json(call, c, next);
 	} else {
-		print_text(e, next);
+		print_text(call, e, next);
 		print_response(c);
 	}
 	free(next);

@@ -96,6 +96,7 @@ print_row(const struct row *row, bool is_allowed, bool unsafe)
 	printf("\t%s", row->expires_at != ROW_NEVER ? human_time(when, row->expires_at) : "");
 	flag(row->held);
 	flag(unsafe);
+	flag(row->revoked);
 	putchar('\n');
 }
 
@@ -113,6 +114,7 @@ print_json_row(const struct row *row, bool is_allowed, bool unsafe)
 	object_bool(o, "allow", is_allowed);
 	row_fill_expiry(o, row->expires_at);
 	object_bool(o, "held", row->held);
+	object_bool(o, "revoked", row->revoked);
 	object_bool(o, "unsafe", unsafe);
 	object_print(o);
 }

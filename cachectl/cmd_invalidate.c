@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Revoking always works: corscache-syncd is asked, and where none lives the
- * writer's lock is free and the entries are held right here.
+ * Refused until the database was asked again: corscache-syncd is told, and where
+ * none lives the writer's lock is free and the entries are held right here.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon.h"
 #include "rows.h"
+
+#define MOST_TOLD	10	/* origins whose answer is told */
+#define ANSWER_MS	2000
+#define LOOK_MS		5
 
 enum what { INVALIDATE_ORIGINS, INVALIDATE_REALM, INVALIDATE_ALL };
 
@@ -187,11 +193,9 @@ refuse(struct order *o, const char *origin)
 		complain("there is no table in %s: %s", o->call->config->table_path, strerror(errno));
 		return EXIT_FAILED;
 	}
-	status = daemon_replace(o->call, &o->w);
-	if (status == EXIT_ABSENT)
-		complain("another process writes the table in %s and does not listen on %s: see sync.control_socket",
-		    o->call->config->table_path, o->call->config->sync_control_socket);
-	return status == EXIT_YES ? hold(o, origin) : EXIT_FAILED;
+	if ((status = daemon_or_writer(o->call, &o->w)) != EXIT_YES)
+		return EXIT_FAILED;
+	return o->w != NULL ? hold(o, origin) : refuse(o, origin);	/* a daemon may have come meanwhile */
 }
 
 static int
@@ -204,6 +208,95 @@ refuse_all(struct order *o)
 	for (i = 0; status == EXIT_YES && i < o->call->noperands; i++)
 		status = refuse(o, o->call->operands[i]);
 	return status;
+}
+
+/* ---- what the database said ---- */
+
+static bool
+is_held(struct reader *r, const struct order *o, const char *text)
+{
+	char buf[REALM_MAX + RULE_MAX + POLICY_MAX_NAME + 3];
+	struct rule rule;
+	struct row row;
+
+	return rows_rule(text, &rule) == EXIT_YES && reader_get(r, o->realm, &rule, buf, &row) == 0 && row.held;
+}
+
+/* A database that is there answers within milliseconds: wait for that, not for an outage. */
+static void
+await_answers(const struct order *o, struct reader *r)
+{
+	struct status s;
+	int waited = 0;
+
+	for (int i = 0; i < o->call->noperands; i++)
+		for (; waited < ANSWER_MS && is_held(r, o, o->call->operands[i]); waited += LOOK_MS) {
+			reader_status(r, &s);
+			if (!s.connected)
+				return;
+			poll(NULL, 0, LOOK_MS);
+			reader_refresh(r);
+		}
+}
+
+/* No row is called so: an origin is answered by a wider one, or by none. */
+static void
+tell_wider(const struct order *o, struct reader *r, const struct rule *rule)
+{
+	char text[RULE_MAX + 1];
+	struct match m = { .state = MATCH_NONE };
+
+	if (rule->form == RULE_EXACT) {
+		reader_find(r, o->realm, &rule->origin, (int64_t)time(NULL), &m);
+		match_row_text(&m, &rule->origin, text, sizeof text);
+	}
+	if (m.state == MATCH_ROW && !m.refuses && !m.held && !m.revoked) {
+		printf("no row is called so; allowed by ");
+		print_bytes(span_of(text));
+		puts(": if it must go, cachectl revoke");
+	} else {
+		puts("no row is called so: nothing allows it");
+	}
+}
+
+static void
+tell_row(const struct row *row)
+{
+	if (row->revoked) {
+		puts("stays refused: cachectl revoke");
+	} else if (row->held) {
+		puts("stays refused until corscache-syncd has asked the database");
+	} else if (row->allow && !row_is_expired(row)) {
+		printf("read again: allowed by its row, policy ");
+		print_bytes(row->policy);
+		puts("; if it must go, cachectl revoke");
+	} else {
+		printf("read again: its row %s\n", row->allow ? "has expired" : "refuses");
+	}
+}
+
+static void
+tell_answers(const struct order *o)
+{
+	char buf[REALM_MAX + RULE_MAX + POLICY_MAX_NAME + 3];
+	struct reader *r;
+	struct rule rule;
+	struct row row;
+	int i;
+
+	if (o->what != INVALIDATE_ORIGINS || !rows_try(o->call, &r))
+		return;
+	if (o->w == NULL)
+		await_answers(o, r);
+	for (i = 0; i < o->call->noperands && i < MOST_TOLD; i++) {
+		print_bytes(span_of(o->call->operands[i]));
+		printf(": ");
+		if (rows_rule(o->call->operands[i], &rule) != EXIT_YES || reader_get(r, o->realm, &rule, buf, &row) != 0)
+			tell_wider(o, r, &rule);
+		else
+			tell_row(&row);
+	}
+	reader_close(&r);
 }
 
 static void
@@ -227,7 +320,9 @@ tell(const struct order *o, bool is_dry_run)
 	} else {
 		printf("refused %s %s, by %s%s\n", human_count(n, (uint64_t)o->entries),
 		    o->entries == 1 ? "entry" : "entries", by,
-		    o->w != NULL ? " itself: no daemon runs; the next one asks the database" : "");
+		    o->w != NULL ? " itself: no daemon runs; the next one asks the database" :
+		    o->what == INVALIDATE_ORIGINS ? " until the database was asked" : " until the whole table is loaded again");
+		tell_answers(o);
 	}
 }
 

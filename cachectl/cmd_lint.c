@@ -266,8 +266,8 @@ judge(struct lint *l, const struct row *row)
 	struct rule rule;
 	const char *why = why_refused(row, &rule);
 
-	if (row->held && row->policy.len == 0)
-		return;		/* cachectl invalidated an origin without a row */
+	if ((row->held || row->revoked) && row->policy.len == 0)
+		return;		/* cachectl invalidated or revoked an origin without a row */
 	l->rows++;
 	if (k != NULL)
 		k->uses++;

@@ -147,11 +147,13 @@ static int
 put_row(struct load *l, struct line *line)
 {
 	const struct row *row = &line->row;
-	bool is_stub = row->held && row->policy.len == 0;
 	char origin[ESCAPED_MAX];
-	int status = check_row(l, line), error = 0;
+	int status, error = 0;
+	bool is_stub;
 
-	if (status != EXIT_YES)
+	line->row.held |= row->revoked;		/* on another machine, perhaps */
+	is_stub = row->held && row->policy.len == 0;
+	if ((status = check_row(l, line)) != EXIT_YES)
 		return status;
 	if (!is_stub)
 		error = table_put(l->table, row);

@@ -85,6 +85,9 @@ print_sync(const struct health *h)
 	printf("; %s left out%s", human_counted(count, (uint64_t)s->left_out, "row"),
 	    s->left_out > 0 ? " (cachectl lint says why)" : "");
 	printf(", %s held\n", human_count(count, (uint64_t)s->held));
+	if (s->revoked > 0)
+		printf("revoked     %s %s on this machine (cachectl revoke --list says which)\n",
+		    human_count(count, (uint64_t)s->revoked), s->revoked == 1 ? "entry" : "entries");
 }
 
 static void
@@ -119,6 +122,7 @@ fill_table(struct object *o, const struct health *h, const char *path)
 	object_text(o, "path", path);
 	object_bool(o, "ready", t->ready);
 	object_bool(o, "held_all", t->held_all);
+	object_bool(o, "revocations_lost", t->revocations_lost);
 	object_number(o, "generation", (int64_t)t->table);
 	object_number(o, "epoch", (int64_t)t->epoch);
 	object_number(o, "rows", (int64_t)t->rows);

@@ -212,8 +212,13 @@ is_dead(const struct verify *v, const struct row *row)
 static void
 compare_rows(struct verify *v, const struct row *in_db, const struct row *in_table)
 {
-	const char *why = in_db != NULL && (in_table == NULL || !in_table->allow) ? why_left_out(v, in_db) : NULL;
+	const char *why;
 
+	if (in_table != NULL && in_table->revoked && in_table->policy.len == 0)
+		in_table = NULL;	/* cachectl revoked it where the database has no row */
+	if (in_table == NULL && in_db == NULL)
+		return;
+	why = in_db != NULL && (in_table == NULL || !in_table->allow) ? why_left_out(v, in_db) : NULL;
 	if (in_table != NULL && in_db != NULL && is_dead(v, in_table))
 		leave_out(v, &in_db->realm, in_db->origin,
 		    "it covers a public suffix, and its policy allows credentials without insecure");

@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -15,16 +16,18 @@
 #include "output.h"
 
 #define TIMEOUT_MS	5000
+#define RETRY_MS	20
 
-/* "ok \t N \t text" or "error \t text" */
+/* "ok \t N \t text", "unsaved \t N \t text" or "error \t text" */
 static int
 read_reply(char *reply, int64_t *entries, char text[CONTROL_MAX_LINE])
 {
+	size_t skip = strncmp(reply, "ok\t", 3) == 0 ? 3 : strncmp(reply, "unsaved\t", 8) == 0 ? 8 : 0;
 	char clean[ESCAPED_MAX], *end;
 	long long n;
 
-	if (strncmp(reply, "ok\t", 3) == 0) {
-		n = strtoll(reply + 3, &end, 10);
+	if (skip > 0) {
+		n = strtoll(reply + skip, &end, 10);
 		if (entries != NULL)
 			*entries = n;
 		escaped(text, CONTROL_MAX_LINE, span_of(*end == '\t' ? end + 1 : end));
@@ -35,11 +38,11 @@ read_reply(char *reply, int64_t *entries, char text[CONTROL_MAX_LINE])
 	return EXIT_FAILED;
 }
 
-int
-daemon_ask(const struct call *call, const char *line, int64_t *entries, char text[CONTROL_MAX_LINE])
+static int
+ask(const struct call *call, const char *line, const char *lines, size_t len, int timeout_ms, int64_t *entries,
+    char reply[CONTROL_MAX_LINE], char text[CONTROL_MAX_LINE])
 {
-	char reply[CONTROL_MAX_LINE];
-	int error = control_ask(call->config->sync_control_socket, line, TIMEOUT_MS, reply);
+	int error = control_ask_lines(call->config->sync_control_socket, line, lines, len, timeout_ms, reply);
 
 	if (error == -ENOENT || error == -ECONNREFUSED)
 		return EXIT_ABSENT;
@@ -49,6 +52,56 @@ daemon_ask(const struct call *call, const char *line, int64_t *entries, char tex
 	    error == -EACCES ? "; it is for root, and the user and group of corscache-syncd" :
 	    error == -ETIMEDOUT ? "; corscache-syncd hangs: kill it, and cachectl invalidate revokes without it" : "");
 	return EXIT_FAILED;
+}
+
+int
+daemon_ask(const struct call *call, const char *line, int64_t *entries, char text[CONTROL_MAX_LINE])
+{
+	char reply[CONTROL_MAX_LINE];
+
+	return ask(call, line, "", 0, TIMEOUT_MS, entries, reply, text);
+}
+
+int
+daemon_ask_lines(const struct call *call, const char *line, const char *lines, size_t len, int timeout_ms,
+    int64_t *entries, char unsaved[CONTROL_MAX_LINE])
+{
+	char reply[CONTROL_MAX_LINE] = "";
+	int status = ask(call, line, lines, len, timeout_ms, entries, reply, unsaved);
+
+	if (strncmp(reply, "unsaved\t", 8) != 0)
+		unsaved[0] = '\0';
+	return status;
+}
+
+int
+daemon_or_writer(const struct call *call, struct writer **w)
+{
+	char text[CONTROL_MAX_LINE];
+	int status = EXIT_ABSENT;
+
+	*w = NULL;
+	for (int waited = 0; status == EXIT_ABSENT && waited < TIMEOUT_MS; waited += RETRY_MS) {
+		if ((status = daemon_ask(call, "ping", NULL, text)) == EXIT_ABSENT)
+			status = daemon_replace(call, w);
+		if (status == EXIT_ABSENT)	/* another cachectl, or a daemon that begins or ends */
+			poll(NULL, 0, RETRY_MS);
+	}
+	if (status != EXIT_ABSENT)
+		return status;
+	complain("another process writes the table in %s and does not listen on %s: see sync.control_socket",
+	    call->config->table_path, call->config->sync_control_socket);
+	return EXIT_FAILED;
+}
+
+static uid_t caller = (uid_t)-1;
+
+uid_t
+daemon_caller(void)
+{
+	if (caller == (uid_t)-1)
+		caller = getuid();
+	return caller;
 }
 
 /* Of the table, or where there is none yet, of the directory that it will be made in. */
@@ -91,8 +144,9 @@ readers_group(const struct config *config, gid_t *group)
 int
 daemon_replace(const struct call *call, struct writer **w)
 {
-	char err[512] = "";
-	struct writer_options options = { .dir = call->config->table_path, .err = err, .errlen = sizeof err };
+	char err[512] = "", revoked[PATH_MAX];
+	struct writer_options options = { .dir = call->config->table_path, .err = err, .errlen = sizeof err,
+		.revoked = config_revoked_path(call->config, revoked, sizeof revoked) };
 	int error;
 
 	if (readers_group(call->config, &options.group) != EXIT_YES || become_owner(options.dir) != EXIT_YES)

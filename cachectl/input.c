@@ -9,7 +9,7 @@
 
 #include "output.h"
 
-#define NFIELDS	8
+#define NFIELDS	9
 
 struct reading {
 	struct line	*line;
@@ -149,6 +149,12 @@ read_held(struct reading *r, const char *name, json_t *value)
 }
 
 static bool
+read_revoked(struct reading *r, const char *name, json_t *value)
+{
+	return read_bool(r, name, value, &r->line->row.revoked);
+}
+
+static bool
 read_unsafe(struct reading *r, const char *name, json_t *value)
 {
 	return read_bool(r, name, value, &r->line->is_unsafe);
@@ -200,6 +206,7 @@ read_insecure(struct reading *r, const char *name, json_t *value)
 static const struct field row_fields[NFIELDS + 1] = {
 	{ "realm", read_realm }, { "origin", read_origin }, { "policy", read_policy }, { "allow", read_allow },
 	{ "expires_at", read_expires_at }, { "version", read_version }, { "held", read_held }, { "unsafe", read_unsafe },
+	{ "revoked", read_revoked },
 };
 
 static const struct field policy_fields[NFIELDS + 1] = {

@@ -9,7 +9,7 @@
 #include "input.h"
 #include "output.h"
 
-#define NFIELDS_MAX	8
+#define NFIELDS_MAX	9	/* the last of a row may be missing: older dumps */
 
 static int
 refuse(char *err, size_t errlen, const char *what, struct span field)
@@ -112,7 +112,7 @@ read_policy(struct line *l, const struct span *f, char *err, size_t errlen)
 }
 
 static int
-read_row(struct line *l, const struct span *f, char *err, size_t errlen)
+read_row(struct line *l, const struct span *f, size_t n, char *err, size_t errlen)
 {
 	struct row *row = &l->row;
 
@@ -125,6 +125,8 @@ read_row(struct line *l, const struct span *f, char *err, size_t errlen)
 		return refuse(err, errlen, "held is neither yes nor no", f[6]);
 	if (!read_flag(f[7], &l->is_unsafe))
 		return refuse(err, errlen, "unsafe is neither yes nor no", f[7]);
+	if (n > 8 && !read_flag(f[8], &row->revoked))
+		return refuse(err, errlen, "revoked is neither yes nor no", f[8]);
 	return 0;
 }
 
@@ -147,9 +149,9 @@ line_read_text(struct line *l, char *text, size_t len, char *err, size_t errlen)
 		if (end == NULL)
 			break;
 	}
-	if (n == NFIELDS_MAX - 1 && span_is(fields[0], "policy"))
+	if (n == 7 && span_is(fields[0], "policy"))
 		return read_policy(l, fields, err, errlen);
-	if (n == NFIELDS_MAX - 1 && span_is(fields[0], "row"))
-		return read_row(l, fields, err, errlen);
-	return refuse(err, errlen, "neither a JSON object nor 8 fields that begin with policy or row", fields[0]);
+	if ((n == 7 || n == 8) && span_is(fields[0], "row"))
+		return read_row(l, fields, n + 1, err, errlen);
+	return refuse(err, errlen, "neither a JSON object nor 8 or 9 fields that begin with policy or row", fields[0]);
 }

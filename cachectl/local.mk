@@ -5,7 +5,7 @@ cachectl_cachectl_SOURCES = cachectl/cachectl.h cachectl/main.c cachectl/command
 	cachectl/rows.c cachectl/rows.h cachectl/db.c cachectl/db.h \
 	cachectl/policies.c cachectl/policies.h cachectl/daemon.c cachectl/daemon.h \
 	cachectl/cmd_check.c cachectl/cmd_completion.c cachectl/cmd_config.c cachectl/cmd_dump.c \
-	cachectl/cmd_invalidate.c cachectl/cmd_list.c \
+	cachectl/cmd_invalidate.c cachectl/cmd_revoke.c cachectl/revocation.c cachectl/revocation.h cachectl/cmd_list.c \
 	cachectl/cmd_load.c cachectl/cmd_resync.c cachectl/cmd_show.c cachectl/cmd_stats.c \
 	cachectl/cmd_status.c cachectl/cmd_verify.c
 cachectl_cachectl_SOURCES += cachectl/cmd_metrics.c cachectl/cmd_refusals.c cachectl/cmd_top.c \

@@ -59,13 +59,25 @@ const struct command commands[] = {
 	  { "cachectl metrics", "cachectl metrics >corscache.prom.new && mv corscache.prom.new corscache.prom" },
 	  { { NULL, NULL, NULL } } },
 	{ "invalidate", cmd_invalidate, "[ORIGIN...]", 0, -1, false,
-	  "Refuse entries at once, until the database confirms them again.",
+	  "Refuse entries at once, until the database was asked again; cachectl revoke lasts.",
 	  { "cachectl invalidate https://stolen.example", "cachectl invalidate --realm shop",
 	    "cachectl invalidate --all --yes" },
 	  { { "realm", "REALM", "of the origins; without an origin: every row of it" },
 	    { "all", NULL, "everything, until a whole table is loaded" },
 	    { "yes", NULL, "do not ask before --all" },
 	    { "dry-run", NULL, "only say what would be refused" } } },
+	{ "revoke", cmd_revoke, "[ORIGIN...]", 0, -1, false,
+	  "Refuse origins on this machine, whatever the database says, until cachectl restore.",
+	  { "cachectl revoke https://stolen.example --note 'key leaked, ticket 4711'",
+	    "cachectl revoke 'https://*.stolen.example' --realm shop --for 8h", "cachectl revoke --list" },
+	  { REALM_FLAG,
+	    { "for", "DURATION", "end it then: 90s, 30m, 8h, 7d, 2w (default: never)" },
+	    { "note", "TEXT", "why, for whoever asks" },
+	    { "list", NULL, "show what is revoked, since when and by whom" } } },
+	{ "restore", cmd_restore, "[ORIGIN...]", 0, -1, false, "End what cachectl revoke began: the database decides again.",
+	  { "cachectl restore https://stolen.example", "cachectl restore --all" },
+	  { REALM_FLAG,
+	    { "all", NULL, "everything, also where the file of revocations is damaged" } } },
 	{ "resync", cmd_resync, "", 0, 0, false, "Have corscache-syncd load the whole table from the database.",
 	  { "cachectl resync" }, { { NULL, NULL, NULL } } },
 	{ "verify", cmd_verify, "", 0, 0, false, "Compare the table with the database, row by row.",
@@ -252,15 +264,27 @@ operands_fit(const struct command *c, const struct call *call)
 	return false;
 }
 
-static int
-load_settings(struct config **config)
+/* What must work when little else does: also with a broken file of settings, where the table is named. */
+static bool
+revokes(const struct command *c)
 {
-	char err[1024];
+	return c->run == cmd_invalidate || c->run == cmd_revoke || c->run == cmd_restore;
+}
+
+static int
+load_settings(const struct command *c, struct config **config)
+{
+	char err[1024], again[1024];
 
 	if (settings.table != NULL)
 		settings.overrides[settings.noverrides++] = settings.table;
 	if (config_load(config, settings.config_file, settings.overrides, settings.noverrides, err, sizeof err) == 0)
 		return EXIT_YES;
+	if (settings.table != NULL && revokes(c) &&
+	    config_load(config, "/dev/null", settings.overrides, settings.noverrides, again, sizeof again) == 0) {
+		remark("%s: so --table, -o and the built-in settings count", err);
+		return EXIT_YES;
+	}
 	complain("%s", err);
 	return strncmp(err, "-o ", 3) == 0 ? EXIT_MISUSED : EXIT_FAILED;
 }
@@ -269,7 +293,7 @@ static int
 run_command(const struct command *c, struct call *call)
 {
 	struct config *config = NULL;
-	int status = c->is_bare ? EXIT_YES : load_settings(&config), error;
+	int status = c->is_bare ? EXIT_YES : load_settings(c, &config), error;
 
 	if (status != EXIT_YES)
 		return status;

@@ -123,7 +123,9 @@ void
 row_print(const struct row *row)
 {
 	print_cell(COLOUR_NONE, row->origin, 48);
-	if (row->held)
+	if (row->revoked)
+		print_cell(COLOUR_BAD, span_of("revoked"), 7);
+	else if (row->held)
 		print_cell(COLOUR_WARN, span_of("held"), 7);
 	else if (row->allow)
 		print_cell(COLOUR_NONE, span_of("allow"), 7);
@@ -158,6 +160,7 @@ row_fill(struct object *o, const struct row *row)
 	row_fill_expiry(o, row->expires_at);
 	object_bool(o, "expired", row_is_expired(row));
 	object_bool(o, "held", row->held);
+	object_bool(o, "revoked", row->revoked);
 	object_bool(o, "public_suffix", row->public_suffix);
 }
 

@@ -130,7 +130,7 @@ number_is_allowed(const struct option_desc *d, const char *text, int *number)
 static bool
 text_is_allowed(const struct option_desc *d, const char *text, enum config_source source)
 {
-	if (d->type == OPTION_str)
+	if (d->type == OPTION_str || (text[0] == '\0' && defaults[d - option_descs][0] == '\0'))
 		return true;
 	if (text[0] == '\0' || (source == CONFIG_FROM_FILE && text[0] != '/'))
 		return false;
@@ -557,4 +557,16 @@ config_check_directory(const struct config *c, size_t option, char *err, size_t 
 	}
 	snprintf(err, errlen, "%s: %s: %s", config_where(c, option, where, sizeof where), path, strerror(errno));
 	return -1;
+}
+
+const char *
+config_revoked_path(const struct config *c, char *buf, size_t cap)
+{
+	if (c->table_revoked[0] != '\0')
+		snprintf(buf, cap, "%s", c->table_revoked);
+	else if (strcmp(c->table_path, defaults[OPTION_table_path]) == 0)
+		snprintf(buf, cap, "/var/lib/corscache/revoked");
+	else
+		snprintf(buf, cap, "%s/v1/revoked", c->table_path);
+	return buf;
 }

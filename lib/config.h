@@ -74,6 +74,9 @@ const char		*config_where(const struct config *c, size_t option, char *buf, size
 int			 config_check_group(const struct config *c, size_t option, char *err, size_t errlen);
 int			 config_check_directory(const struct config *c, size_t option, char *err, size_t errlen);
 
+/* The file of table.revoked, or what stands for it where that is empty. Returns buf. */
+const char		*config_revoked_path(const struct config *c, char *buf, size_t cap);
+
 /* What is allowed: "10 to 3600000", "200 or 204", "an absolute path" ... */
 const char		*config_allowed(size_t option, char *buf, size_t cap);
 /* The value as text; buf for ints. */

@@ -92,8 +92,29 @@ read_line(int fd, int64_t until, char reply[CONTROL_MAX_LINE])
 	return -EMSGSIZE;
 }
 
+static int
+send_all(int fd, const char *bytes, size_t len, int64_t until)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	int64_t left;
+	ssize_t n;
+
+	for (size_t done = 0; done < len;) {
+		if ((left = until - now_ms()) <= 0)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)left) < 0 && errno != EINTR)
+			return -errno;
+		n = send(fd, bytes + done, len - done, MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
 int
-control_ask(const char *path, const char *line, int timeout_ms, char reply[CONTROL_MAX_LINE])
+control_ask_lines(const char *path, const char *line, const char *lines, size_t len, int timeout_ms,
+    char reply[CONTROL_MAX_LINE])
 {
 	int64_t until = now_ms() + timeout_ms;
 	int fd = connect_to(path, until), error;
@@ -102,7 +123,17 @@ control_ask(const char *path, const char *line, int timeout_ms, char reply[CONTR
 		return fd;
 	error = send_line(fd, line);
 	if (error == 0)
-		error = read_line(fd, until, reply);
+		error = send_all(fd, lines, len, until);
+	if (error == 0 || error == -EPIPE || error == -ECONNRESET) {	/* why it was refused may be there */
+		int answered = read_line(fd, until, reply);
+		error = answered == 0 || error == 0 ? answered : error;
+	}
 	close(fd);
 	return error;
+}
+
+int
+control_ask(const char *path, const char *line, int timeout_ms, char reply[CONTROL_MAX_LINE])
+{
+	return control_ask_lines(path, line, "", 0, timeout_ms, reply);
 }

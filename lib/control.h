@@ -9,9 +9,14 @@
  *	resync				load the whole table now
  *	audit				compare table and database now
  *	ping
+ *	revoke \t SECONDS \t NOTE	then a line "REALM \t ORIGIN" for each, then an empty one: refuse them for so
+ *				long, 0: until they are restored, whatever the database says
+ *	restore			then lines as above
+ *	restore-all
  *
  * Answers "ok \t N \t text" or "error \t text". N: entries refused (invalidate) or 0.
- * invalidate answers when the entry is refused, not when it was re-read.
+ * invalidate answers when the entry is refused, not when it was re-read; revoke and restore when that is on disk.
+ * "unsaved \t N \t text": it was done, and will be forgotten by the next start.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -25,5 +30,8 @@
  * its newline. -errno: -ENOENT and -ECONNREFUSED mean that no daemon listens.
  */
 int	 control_ask(const char *path, const char *line, int timeout_ms, char reply[CONTROL_MAX_LINE]);
+/* The same with lines behind it, each with its newline, and the empty one. */
+int	 control_ask_lines(const char *path, const char *line, const char *lines, size_t len, int timeout_ms,
+	    char reply[CONTROL_MAX_LINE]);
 
 #endif

@@ -385,6 +385,16 @@ print_next_unsafe(FILE *out, const struct explanation *e)
 		print_allow_under(out, e, policy, row->expires);
 }
 
+static void
+print_next_revoked(FILE *out, const struct explanation *e)
+{
+	fputs("it lasts, and on every machine, with SELECT cors.refuse(", out);
+	sql_literal(out, span_of(e->answer.row));
+	fputs(", ", out);
+	sql_literal(out, e->request.realm);
+	fputs("); here, cachectl restore ends it, and cachectl revoke --list shows all", out);
+}
+
 /* A policy has get, put and the like in capitals only, as browsers send them whatever the page wrote. */
 static void
 print_next_method(FILE *out, const struct explanation *e)
@@ -441,6 +451,9 @@ print_next(FILE *out, const struct explanation *e)
 		break;
 	case REASON_ROW_UNSAFE:
 		print_next_unsafe(out, e);
+		break;
+	case REASON_REVOKED:
+		print_next_revoked(out, e);
 		break;
 	case REASON_INVALIDATED:
 		fputs("the database confirms it when corscache-syncd reaches it: see cachectl status, or cachectl resync", out);

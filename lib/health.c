@@ -31,14 +31,17 @@ diagnose(struct health *h, int64_t max_stale_s)
 	h->is_static = strncmp(h->table.source, "file ", 5) == 0 && !is_alive;
 	h->refuses_all |= look(h, !h->table.ready, "there is no table yet: every origin is refused",
 	    "corscache-syncd publishes it after its first snapshot: start it, or read its log");
-	h->refuses_all |= look(h, h->table.held_all,
+	h->refuses_all |= look(h, h->table.revocations_lost,
+	    "the file of what cachectl revoke refused cannot be read: every origin is refused",
+	    "cachectl revoke --list says why; mend it and start corscache-syncd anew, or begin with none: cachectl restore --all");
+	h->refuses_all |= look(h, h->table.held_all && !h->table.revocations_lost,
 	    "cachectl invalidate --all is in force: every origin is refused",
 	    "it ends when corscache-syncd has loaded the whole table again; cachectl resync asks for that");
 	h->refuses_all |= look(h, status_is_stale(s, max_stale_s, h->now_ms),
 	    "the table is older than responder.max_stale_s: every origin is refused",
 	    "get corscache-syncd to its database again, or raise responder.max_stale_s and send SIGHUP to the responder");
 	look(h, !h->is_static && !is_alive, "corscache-syncd does not run: the table stays as it is",
-	    "start corscache-syncd; cachectl invalidate revokes origins meanwhile");
+	    "start corscache-syncd; cachectl revoke refuses origins meanwhile");
 	look(h, is_alive && h->now_ms - s->heartbeat_at > HEARTBEAT_LATE_MS, "corscache-syncd hangs: no heartbeat",
 	    "restart corscache-syncd; the table stays in force meanwhile");
 	look(h, is_alive && !s->connected, "the database is not connected: the table stays as it is",

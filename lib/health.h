@@ -10,7 +10,7 @@
 #include "counters.h"
 #include "reader.h"
 
-#define HEALTH_PROBLEMS_MAX	12
+#define HEALTH_PROBLEMS_MAX	13
 
 struct problem {
 	const char	*what;		/* syncd's own words may be untrusted bytes: escape them */

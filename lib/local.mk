@@ -10,7 +10,7 @@ lib_libcorscache_a_SOURCES += lib/layout.h lib/count.h lib/key.h lib/row.h lib/s
 	lib/shard.c lib/shard.h lib/segment.c lib/segment.h \
 	lib/reader.c lib/reader.h lib/answer.c lib/answer.h \
 	lib/table.c lib/table.h lib/table_part.c lib/table_realm.c lib/table_policy.c lib/table_row.c \
-	lib/writer.c lib/writer.h
+	lib/revoked.c lib/revoked.h lib/writer.c lib/writer.h
 lib_libcorscache_a_SOURCES += lib/origin.c lib/origin.h lib/policy.c lib/policy.h
 lib_libcorscache_a_SOURCES += lib/decide.c lib/decide.h lib/reasons.def lib/headers.c lib/headers.h
 lib_libcorscache_a_SOURCES += lib/suffix.c lib/suffix.h

@@ -39,6 +39,7 @@ struct reader {
 	uint64_t	 epoch;		/* of the ctl when everything below was looked at */
 	uint64_t	 table;
 	bool		 held_all;
+	bool		 revocations_lost;
 	struct mapping	 root_map;
 	struct root	*root;
 	struct root	 geometry;	/* shards and hash key, copied and checked once */
@@ -175,7 +176,9 @@ follow(struct reader *r)
 		return 0;
 	r->epoch = epoch;
 	/* in this order: a hold is lifted after the table that lifts it is named */
-	r->held_all = atomic_load_explicit(&r->ctl->held_all, memory_order_acquire) != 0;
+	uint64_t held = atomic_load_explicit(&r->ctl->held_all, memory_order_acquire);
+	r->held_all = held != 0;
+	r->revocations_lost = held & HELD_REVOCATIONS;
 	table = atomic_load_explicit(&r->ctl->table, memory_order_acquire);
 	if (table == 0) {
 		if (r->root != NULL)
@@ -535,6 +538,7 @@ search(struct reader *r, struct span realm, const struct origin *o, int64_t now_
 		m->realm_known = true;
 		m->form = RULE_ANY;
 		m->held = true;
+		m->revoked = r->revocations_lost;
 		return PROBE_HIT;
 	}
 	if (o != NULL) {
@@ -711,6 +715,7 @@ reader_info(struct reader *r, struct table_info *ti)
 	ti->writer_alive = lock_is_held(r);
 	copy_words(r->ctl, ti);
 	ti->held_all = r->held_all;
+	ti->revocations_lost = r->revocations_lost;
 	ti->epoch = believed(&r->ctl->epoch);
 	if (!ti->ready)
 		return;

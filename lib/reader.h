@@ -78,7 +78,8 @@ extern const struct status_desc	 status_descs[STATUS_COUNT];	/* struct status as
 /* The table itself, for people. */
 struct table_info {
 	bool		 ready;		/* a table is published */
-	bool		 held_all;	/* cachectl invalidate --all is in force */
+	bool		 held_all;	/* cachectl invalidate --all is in force; or: */
+	bool		 revocations_lost;	/* what cachectl revoke refused cannot be read: every origin is refused */
 	uint64_t	 table;		/* generation of the whole table, 1 .. */
 	uint64_t	 epoch;		/* changes whenever more than one entry does */
 	uint64_t	 rows;		/* rows of cors.origins held */

@@ -16,6 +16,7 @@
 #include "table.h"
 
 #define RESHARD_AGAIN_MS	60000
+#define REVOKED_AGAIN_MS	1000
 
 struct writer {
 	struct table_place place;
@@ -25,7 +26,12 @@ struct writer {
 	int		 lockfd;
 	struct table	*live;
 	struct table	*next;
-	bool		 revocations_lost;	/* they could not be read: every origin is refused */
+	struct revoked	*revoked;
+	char		*revoked_path;	/* NULL: they are not kept */
+	int		 revoked_error;	/* the file could not be read: every origin is refused */
+	bool		 is_unsaved;	/* the file does not say what revoked does */
+	bool		 is_unplaced;	/* some found no room: their realms' wide rows are held */
+	int64_t		 again_at_ms;	/* to save and place again */
 	int64_t		 reshard_at_ms;	/* not before: the last attempt failed */
 	char		 error[PATH_MAX + 128];
 };
@@ -112,6 +118,167 @@ sweep(struct writer *w)
 		if (e->d_name[0] == 't' && strlen(e->d_name) < SEGMENT_NAME && !is_in_use(w, e->d_name))
 			segment_remove(w->dirfd, e->d_name);
 	closedir(d);
+}
+
+/* ---- what cachectl revoked ---- */
+
+struct placing {
+	struct table	*t;
+	int		 error;
+};
+
+static void
+place_one(const struct revocation *r, void *arg)
+{
+	struct placing *p = arg;
+	int error = table_revoke(p->t, r->realm, r->origin);
+
+	p->error = p->error != 0 ? p->error : error;
+}
+
+static int
+place_revoked(struct writer *w, struct table *t)
+{
+	struct placing p = { .t = t };
+
+	revoked_each(w->revoked, place_one, &p);
+	return p.error;
+}
+
+/* Of the table in force; a former writer may have been killed before it wrote the file. */
+static int
+adopt(const struct row *row, void *arg)
+{
+	struct writer *w = arg;
+	struct revocation r = { .realm = row->realm, .origin = row->origin, .uid = REVOKED_NOBODY,
+		.note = { "found in the table, not in the file", 35 } };
+
+	if (!row->revoked || revoked_get(w->revoked, row->realm, row->origin) != NULL)
+		return 0;
+	revocation_begin(&r, 0);
+	w->is_unsaved = true;
+	return revoked_put(w->revoked, &r);
+}
+
+static void
+tell_revoked(struct writer *w)
+{
+	uint64_t held = atomic_load_explicit(&w->ctl->held_all, memory_order_relaxed) & HELD_INVALIDATED;
+
+	atomic_store_explicit(&w->ctl->held_all, held | (w->revoked_error != 0 ? HELD_REVOCATIONS : 0), memory_order_release);
+	bump_epoch(w);
+	writer_set(w, STATUS_revoked, (int64_t)revoked_count(w->revoked));
+}
+
+static void
+attach_revoked(struct writer *w)
+{
+	if (w->revoked_path != NULL)
+		w->revoked_error = revoked_read(w->revoked, w->revoked_path);
+	if (w->live != NULL) {
+		w->is_unplaced = place_revoked(w, w->live) != 0;
+		if (w->revoked_error == 0 && table_each(w->live, adopt, w) < 0)
+			w->revoked_error = -ENOMEM;
+	}
+	tell_revoked(w);
+}
+
+int
+writer_revoke(struct writer *w, const struct revocation *r)
+{
+	int error = w->live != NULL ? table_revoke(w->live, r->realm, r->origin) : 0;
+
+	if (error == -EINVAL)
+		return error;
+	w->is_unplaced |= error != 0;
+	if ((error = revoked_put(w->revoked, r)) == 0)
+		w->is_unsaved = true;
+	writer_set(w, STATUS_revoked, (int64_t)revoked_count(w->revoked));
+	return error;
+}
+
+int
+writer_restore(struct writer *w, struct span realm, struct span origin)
+{
+	if (revoked_get(w->revoked, realm, origin) == NULL)
+		return -ENOENT;
+	if (w->live != NULL)
+		table_restore(w->live, realm, origin);
+	revoked_remove(w->revoked, realm, origin);
+	w->is_unsaved = true;
+	writer_set(w, STATUS_revoked, (int64_t)revoked_count(w->revoked));
+	return 0;
+}
+
+static void
+restore_one(const struct revocation *r, void *arg)
+{
+	table_restore(arg, r->realm, r->origin);
+}
+
+void
+writer_restore_all(struct writer *w)
+{
+	struct revoked *none = revoked_new();
+
+	if (none == NULL)
+		return;
+	if (w->live != NULL)
+		revoked_each(w->revoked, restore_one, w->live);
+	revoked_free(&w->revoked);
+	w->revoked = none;
+	w->revoked_error = 0;
+	w->is_unplaced = false;
+	w->is_unsaved = true;
+	tell_revoked(w);
+}
+
+int
+writer_save_revoked(struct writer *w)
+{
+	int error;
+
+	if (!w->is_unsaved)
+		return 0;
+	if (w->revoked_error != 0)	/* what is there may be mended */
+		return w->revoked_error;
+	error = w->revoked_path == NULL ? -ENOENT : revoked_write(w->revoked, w->revoked_path, w->place.group);
+	w->is_unsaved = error != 0;
+	return error;
+}
+
+const struct revoked *
+writer_revoked(const struct writer *w)
+{
+	return w->revoked;
+}
+
+int
+writer_revoked_error(const struct writer *w)
+{
+	return w->revoked_error;
+}
+
+/* What is over ends; what could not be done is tried again. */
+static void
+tick_revoked(struct writer *w)
+{
+	const struct revocation *r;
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
+	bool has_ended = false;
+
+	while ((r = revoked_over(w->revoked)) != NULL) {
+		writer_restore(w, r->realm, r->origin);
+		has_ended = true;
+	}
+	if (has_ended)
+		writer_save_revoked(w);
+	if (now < w->again_at_ms)
+		return;
+	w->again_at_ms = now + REVOKED_AGAIN_MS;
+	writer_save_revoked(w);
+	if (w->is_unplaced && w->live != NULL)
+		w->is_unplaced = place_revoked(w, w->live) != 0;
 }
 
 /* ---- open and close ---- */
@@ -233,6 +400,12 @@ writer_open(struct writer **out, const struct writer_options *opt)
 	w->dirfd = w->lockfd = w->ctl_map.fd = -1;
 	w->place.group = opt->group;
 	w->place.max_shards = opt->max_shards != 0 ? opt->max_shards : LAYOUT_MAX_SHARDS;
+	w->revoked = revoked_new();
+	w->revoked_path = opt->revoked != NULL ? strdup(opt->revoked) : NULL;
+	if (w->revoked == NULL || (opt->revoked != NULL && w->revoked_path == NULL)) {
+		writer_close(&w);
+		return -ENOMEM;
+	}
 	if ((error = make_directory(w, opt)) != 0 || (error = take_lock(w, opt->dir)) != 0 ||
 	    (error = open_ctl(w, opt->dir)) != 0) {
 		if (opt->err != NULL)
@@ -241,6 +414,7 @@ writer_open(struct writer **out, const struct writer_options *opt)
 		return error;
 	}
 	attach_live(w);
+	attach_revoked(w);
 	sweep(w);
 	writer_set(w, STATUS_writer_pid, getpid());
 	writer_set(w, STATUS_started_at, clock_ms(CLOCK_REALTIME));
@@ -265,6 +439,8 @@ writer_close(struct writer **wp)
 		close(w->lockfd);
 	if (w->dirfd >= 0)
 		close(w->dirfd);
+	revoked_free(&w->revoked);
+	free(w->revoked_path);
 	free(w);
 	*wp = NULL;
 }
@@ -313,7 +489,7 @@ publish_next(struct writer *w, bool keep_hold)
 	w->live->live = true;
 	atomic_store_explicit(&w->ctl->table, w->live->id, memory_order_release);
 	if (!keep_hold)
-		atomic_store_explicit(&w->ctl->held_all, w->revocations_lost ? HELD_REVOCATIONS : 0, memory_order_release);
+		atomic_store_explicit(&w->ctl->held_all, w->revoked_error != 0 ? HELD_REVOCATIONS : 0, memory_order_release);
 	bump_epoch(w);
 	if (old != NULL)
 		table_each_file(old, remove_file, w);
@@ -325,9 +501,14 @@ publish_next(struct writer *w, bool keep_hold)
 int
 writer_commit(struct writer *w, struct table **t)
 {
+	int error;
+
 	if (*t == NULL || *t != w->next)
 		return -EINVAL;
+	if ((error = place_revoked(w, w->next)) != 0)
+		return fail(w, error, "refuse what was revoked in", LAYOUT_DIR);
 	*t = NULL;
+	w->is_unplaced = false;
 	publish_next(w, false);
 	return 0;
 }
@@ -353,7 +534,7 @@ writer_hold_all(struct writer *w)
 void
 writer_lift_wide_holds(struct writer *w)
 {
-	if (w->live != NULL)
+	if (w->live != NULL && !w->is_unplaced)
 		table_lift_wide_holds(w->live);
 }
 
@@ -383,6 +564,7 @@ writer_tick(struct writer *w)
 	writer_set(w, STATUS_heartbeat_at, clock_ms(CLOCK_REALTIME));
 	if (fstat(w->ctl_map.fd, &st) == 0 && st.st_nlink == 0)
 		return fail(w, -ESTALE, "go on", "without the table's directory, which somebody removed");
+	tick_revoked(w);
 	if (w->live == NULL || w->next != NULL || !table_is_crowded(w->live) ||
 	    clock_ms(CLOCK_MONOTONIC) < w->reshard_at_ms)
 		return 0;

@@ -22,6 +22,7 @@
 
 #include "policy.h"
 #include "reader.h"
+#include "revoked.h"
 #include "row.h"
 
 struct writer;
@@ -31,6 +32,7 @@ struct writer_options {
 	const char	*dir;		/* table.path; created if absent, 0750 */
 	gid_t		 group;		/* readers' group, (gid_t)-1 = leave */
 	unsigned	 max_shards;	/* 0 = 256; tests force small ones */
+	const char	*revoked;	/* the file of revocations; NULL: they are not kept */
 	char		*err;		/* why writer_open() failed, in words; may be NULL */
 	size_t		 errlen;
 };
@@ -110,6 +112,20 @@ int	 table_revoke(struct table *t, struct span realm, struct span origin);
 int	 table_restore(struct table *t, struct span realm, struct span origin);
 /* All that could not be written has been: what table_batch() and table_hold() refused beside it answers again. */
 void	 writer_lift_wide_holds(struct writer *w);
+
+/*
+ * What cachectl revoke refuses, in the table in force and in each that is published, until it is restored or its
+ * time is over (writer_tick). The table first, and the file when writer_save_revoked() is called: what that did
+ * not write is tried again by writer_tick(). Where the file could not be read, every origin is refused, and only
+ * writer_restore_all() ends that: nobody knows what it said. -ENOMEM: refused, but it will be forgotten.
+ */
+int	 writer_revoke(struct writer *w, const struct revocation *r);
+int	 writer_restore(struct writer *w, struct span realm, struct span origin);	/* -ENOENT: it is not revoked */
+void	 writer_restore_all(struct writer *w);
+int	 writer_save_revoked(struct writer *w);
+const struct revoked *writer_revoked(const struct writer *w);
+/* 0, or why the file could not be read. */
+int	 writer_revoked_error(const struct writer *w);
 
 /* Same as reader_each, of t, for audits; no copy. */
 int	 table_each(struct table *t, int (*each)(const struct row *row, void *arg), void *arg);

@@ -164,6 +164,7 @@ write_sync(const struct page *p)
 	put_fact(p, "Sessions lost", (uint64_t)s->failures);
 	put_fact(p, "Rows left out", (uint64_t)s->left_out);
 	put_fact(p, "Rows held", (uint64_t)s->held);
+	put_fact(p, "Revoked on this machine", (uint64_t)s->revoked);
 	fputs("</dl></section>\n", p->out);
 }
 

@@ -20,14 +20,23 @@
 #define CLIENT_MS	5000	/* to send its line */
 #define MOST_WORDS	3
 
+enum order_kind { ORDER_ONE, ORDER_REVOKE, ORDER_RESTORE };
+
 struct client {
 	int		 fd;		/* -1: free */
 	int64_t		 due;
+	enum order_kind	 kind;		/* more lines belong to it */
+	int64_t		 done;		/* of them */
+	int		 error;		/* the first of them that failed */
+	int64_t		 seconds;
+	char		 note[REVOKED_NOTE_MAX];
+	size_t		 note_len;
 	size_t		 len;
 	char		 line[CONTROL_MAX_LINE];
 };
 
 struct control_server {
+	struct writer	*w;
 	struct feed	*feed;
 	int		 fd;
 	int64_t		 accept_due;	/* end of a pause; 0: none */
@@ -38,8 +47,10 @@ struct control_server {
 /* ---- the orders ---- */
 
 struct order {
+	struct control_server *server;
+	struct client	*client;
 	struct span	 words[MOST_WORDS];
-	char		*reply;		/* CONTROL_MAX_LINE bytes */
+	char		*reply;		/* CONTROL_MAX_LINE bytes; empty: not yet */
 };
 
 static void
@@ -117,6 +128,101 @@ ping(struct feed *feed, struct order *o)
 	snprintf(o->reply, CONTROL_MAX_LINE, "ok\t0\there\n");
 }
 
+/* ---- revoking ---- */
+
+static uint32_t
+peer_of(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : REVOKED_NOBODY;
+}
+
+/* A few bytes more than the number could have end it. */
+static bool
+read_seconds(struct span word, int64_t *seconds)
+{
+	*seconds = 0;
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.at[i] < '0' || word.at[i] > '9' || *seconds > REVOKED_FOR_MAX)
+			return false;
+		*seconds = *seconds * 10 + (word.at[i] - '0');
+	}
+	return word.len > 0 && *seconds <= REVOKED_FOR_MAX;
+}
+
+static void
+begin_revoke(struct feed *feed, struct order *o)
+{
+	struct client *c = o->client;
+
+	(void)feed;
+	if (!read_seconds(o->words[1], &c->seconds) || !revoked_note_is_valid(o->words[2])) {
+		snprintf(o->reply, CONTROL_MAX_LINE, "error\tthat is no duration, or no note\n");
+		return;
+	}
+	c->kind = ORDER_REVOKE;
+	c->note_len = o->words[2].len;
+	memcpy(c->note, o->words[2].at, c->note_len);
+}
+
+static void
+begin_restore(struct feed *feed, struct order *o)
+{
+	(void)feed;
+	o->client->kind = ORDER_RESTORE;
+}
+
+/* What was done is on disk, or who asked is told that it is not. */
+static void
+reply_saved(struct control_server *s, int64_t n, const char *what, char *reply)
+{
+	int error = writer_save_revoked(s->w);
+
+	log_notice("control: %s entries=%" PRId64 "%s%s", what, n, error != 0 ? " not saved: " : "",
+	    error != 0 ? strerror(-error) : "");
+	if (error == 0)
+		snprintf(reply, CONTROL_MAX_LINE, "ok\t%" PRId64 "\t%s\n", n, what);
+	else
+		snprintf(reply, CONTROL_MAX_LINE, "unsaved\t%" PRId64 "\t%s\n", n, strerror(-error));
+}
+
+static void
+restore_all(struct feed *feed, struct order *o)
+{
+	int64_t n = (int64_t)revoked_count(writer_revoked(o->server->w));
+
+	(void)feed;
+	writer_restore_all(o->server->w);
+	reply_saved(o->server, n, "restore-all", o->reply);
+}
+
+/* One line of many; 0 or -errno. */
+static int
+take_entry(struct control_server *s, struct client *c, struct span realm, struct span origin)
+{
+	struct revocation r = { .realm = realm, .origin = origin, .note = { c->note, c->note_len }, .uid = peer_of(c->fd) };
+
+	if (c->kind == ORDER_RESTORE)
+		return writer_restore(s->w, realm, origin);
+	revocation_begin(&r, c->seconds);
+	return writer_revoke(s->w, &r);
+}
+
+static void
+end_lines(struct control_server *s, struct client *c, char *reply)
+{
+	const char *what = c->kind == ORDER_RESTORE ? "restore" : "revoke";
+
+	if (c->error == 0) {
+		reply_saved(s, c->done, what, reply);
+		return;
+	}
+	writer_save_revoked(s->w);
+	snprintf(reply, CONTROL_MAX_LINE, "error\t%" PRId64 " were done, but then: %s\n", c->done, strerror(-c->error));
+}
+
 static const struct {
 	const char	*name;
 	size_t		 nwords;
@@ -128,6 +234,9 @@ static const struct {
 	{ "resync",		1, resync },
 	{ "audit",		1, audit },
 	{ "ping",		1, ping },
+	{ "revoke",		3, begin_revoke },
+	{ "restore",		1, begin_restore },
+	{ "restore-all",	1, restore_all },
 };
 
 /* Words are separated by one tab; more than MOST_WORDS are counted, not kept. */
@@ -149,25 +258,46 @@ split(const char *line, size_t len, struct span words[MOST_WORDS])
 }
 
 static void
-obey(struct feed *feed, const char *line, size_t len, char reply[CONTROL_MAX_LINE])
+obey(struct control_server *s, struct client *c, const char *line, size_t len, char reply[CONTROL_MAX_LINE])
 {
-	struct order o = { .reply = reply };
+	struct order o = { .server = s, .client = c, .reply = reply };
 	size_t n = split(line, len, o.words);
 
 	for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++)
 		if (n == orders[i].nwords && strlen(orders[i].name) == o.words[0].len &&
 		    memcmp(orders[i].name, o.words[0].at, o.words[0].len) == 0) {
-			orders[i].run(feed, &o);
+			orders[i].run(s->feed, &o);
 			return;
 		}
 	snprintf(reply, CONTROL_MAX_LINE, "error\tno such order\n");
 }
 
+static void
+take_line(struct control_server *s, struct client *c, const char *line, size_t len, char reply[CONTROL_MAX_LINE])
+{
+	struct span words[MOST_WORDS];
+	int error;
+
+	if (c->kind == ORDER_ONE) {
+		obey(s, c, line, len, reply);
+	} else if (len == 0) {
+		end_lines(s, c, reply);
+	} else {
+		error = split(line, len, words) == 2 ? take_entry(s, c, words[0], words[1]) : -EINVAL;
+		c->done += error == 0;
+		if (error != 0 && error != -ENOENT && c->error == 0)
+			c->error = error;
+	}
+}
+
 /* ---- the clients ---- */
 
+/* Lines that came are obeyed, also when the rest of them does not. */
 static void
-drop(struct client *c)
+drop(struct control_server *s, struct client *c)
 {
+	if (c->kind != ORDER_ONE)
+		writer_save_revoked(s->w);
 	close(c->fd);
 	c->fd = -1;
 }
@@ -177,34 +307,37 @@ drop(struct client *c)
  * waited for. Bytes left unread would make close(2) a reset and lose the reply.
  */
 static void
-answer(struct client *c, const char *reply)
+answer(struct control_server *s, struct client *c, const char *reply)
 {
 	(void)!send(c->fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
 	for (unsigned i = 0; i < 4 && recv(c->fd, c->line, sizeof c->line, MSG_DONTWAIT) > 0; i++)
 		;
-	drop(c);
+	drop(s, c);
 }
 
 static void
-read_client(struct control_server *s, struct client *c)
+read_client(struct control_server *s, struct client *c, int64_t now)
 {
-	char reply[CONTROL_MAX_LINE], *newline;
+	char reply[CONTROL_MAX_LINE] = "", *newline, *at = c->line, *end;
 	ssize_t n = recv(c->fd, c->line + c->len, sizeof c->line - c->len, MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		drop(c);
+		drop(s, c);
 		return;
 	}
-	c->len += (size_t)n;
-	newline = memchr(c->line, '\n', c->len);
-	if (newline != NULL) {
-		obey(s->feed, c->line, (size_t)(newline - c->line), reply);
-		answer(c, reply);
-	} else if (c->len == sizeof c->line) {
-		answer(c, "error\tthe line is too long\n");
-	}
+	end = c->line + c->len + n;
+	for (; reply[0] == '\0' && (newline = memchr(at, '\n', (size_t)(end - at))) != NULL; at = newline + 1)
+		take_line(s, c, at, (size_t)(newline - at), reply);
+	c->len = (size_t)(end - at);
+	memmove(c->line, at, c->len);
+	if (at > c->line && c->kind != ORDER_ONE)
+		c->due = now + CLIENT_MS;
+	if (reply[0] != '\0')
+		answer(s, c, reply);
+	else if (c->len == sizeof c->line)
+		answer(s, c, "error\tthe line is too long\n");
 }
 
 static struct client *
@@ -228,6 +361,8 @@ accept_client(struct control_server *s, int64_t now)
 	if (c->fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		s->accept_due = now + PAUSE_MS;
 	c->len = 0;
+	c->kind = ORDER_ONE;
+	c->done = c->error = 0;
 	c->due = now + CLIENT_MS;
 }
 
@@ -293,7 +428,7 @@ bind_to(struct control_server *s)
 }
 
 int
-control_open(struct control_server **out, const char *path, struct feed *feed)
+control_open(struct control_server **out, const char *path, struct feed *feed, struct writer *w)
 {
 	struct control_server *s = calloc(1, sizeof *s);
 	int error;
@@ -301,6 +436,7 @@ control_open(struct control_server **out, const char *path, struct feed *feed)
 	if (s == NULL)
 		return -ENOMEM;
 	s->feed = feed;
+	s->w = w;
 	s->fd = -1;
 	s->name.sun_family = AF_UNIX;
 	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
@@ -330,7 +466,7 @@ control_close(struct control_server **sp)
 		return;
 	for (size_t i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		if (s->clients[i].fd >= 0)
-			drop(&s->clients[i]);
+			drop(s, &s->clients[i]);
 	close(s->fd);
 	unlink(s->name.sun_path);
 	free(s);
@@ -383,9 +519,9 @@ control_turn(struct control_server *s, const struct pollfd *p, size_t n, int64_t
 		struct client *c = &s->clients[i];
 
 		if (c->fd >= 0 && is_readable(p, n, c->fd))
-			read_client(s, c);
+			read_client(s, c, now);
 		else if (c->fd >= 0 && now >= c->due)
-			drop(c);
+			drop(s, c);
 	}
 	if (is_readable(p, n, s->fd))
 		accept_client(s, now);

@@ -2,7 +2,7 @@
 /*
  * control -- orders from cachectl: the serving side of lib/control.h.
  *
- * One order a connection. Clients are few, lines are short, and nobody is
+ * One order a connection; revoke and restore are followed by many lines. Clients are few, lines are short, and nobody is
  * waited for: whoever does not send a line in time, or sends too long a one,
  * is closed. Times are milliseconds of CLOCK_MONOTONIC.
  */
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "feed.h"
+#include "writer.h"
 
 #define CONTROL_MAX_CLIENTS	16
 #define CONTROL_MAX_POLL	(1 + CONTROL_MAX_CLIENTS)	/* descriptors to wait for */
@@ -25,7 +26,7 @@ struct control_server;
  * Binds path, 0660, in a directory that is made if need be; a socket that nobody serves is replaced. -EADDRINUSE:
  * somebody does.
  */
-int	 control_open(struct control_server **c, const char *path, struct feed *feed);
+int	 control_open(struct control_server **c, const char *path, struct feed *feed, struct writer *w);
 void	 control_close(struct control_server **c);	/* removes the socket */
 
 /* Fills p[], returns how many. */

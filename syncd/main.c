@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -145,19 +146,36 @@ test_settings(const struct daemon *d)
 
 /* ---- start ---- */
 
+static void
+say_revoked(const struct writer *w, const char *path)
+{
+	int error = writer_revoked_error(w);
+	char value[512];
+
+	log_value(value, sizeof value, path, strlen(path));
+	if (error != 0)
+		log_err("revoked: every origin is refused: cannot read file=%s: %s", value,
+		    error == -EBADMSG ? "it is damaged" : strerror(-error));
+	else if (revoked_count(writer_revoked(w)) > 0)
+		log_notice("revoked: entries=%zu file=%s", revoked_count(writer_revoked(w)), value);
+}
+
 static int
 open_writer(struct daemon *d)
 {
-	char why[512] = "";
-	struct writer_options opt = { .dir = d->config->table_path, .group = (gid_t)-1, .err = why, .errlen = sizeof why };
+	char why[512] = "", revoked[PATH_MAX];
+	struct writer_options opt = { .dir = d->config->table_path, .group = (gid_t)-1, .err = why, .errlen = sizeof why,
+		.revoked = config_revoked_path(d->config, revoked, sizeof revoked) };
 	struct group *group;
 	int error;
 
 	if (d->config->table_group[0] != '\0' && (group = getgrnam(d->config->table_group)) != NULL)
 		opt.group = group->gr_gid;
 	error = writer_open(&d->w, &opt);
-	if (error == 0)
+	if (error == 0) {
+		say_revoked(d->w, revoked);
 		return EX_OK;
+	}
 	if (error == -EWOULDBLOCK) {
 		log_err("table: another process writes %s: is a " PROGRAM " running?", d->config->table_path);
 		return EX_TEMPFAIL;
@@ -169,7 +187,7 @@ open_writer(struct daemon *d)
 static int
 open_control(struct daemon *d)
 {
-	int error = control_open(&d->control, d->config->sync_control_socket, d->feed);
+	int error = control_open(&d->control, d->config->sync_control_socket, d->feed, d->w);
 
 	if (error == 0)
 		return EX_OK;

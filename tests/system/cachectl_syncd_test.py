@@ -179,6 +179,130 @@ class Beside(unittest.TestCase):
 	def test_verify_without_the_schema_says_what_to_run(self):
 		self.assertIn("run sql/0001_schema.sql", self.run_("-o", "sync.conninfo=dbname=template1", "verify", want=FAILED).stderr)
 
+	def reason(self, origin, *options):
+		return json.loads(self.run_("check", origin, "--json", *options).stdout)["reason"]
+
+	def reloaded(self):
+		before = self.json("status")["sync"]["snapshots"]
+		self.run_("resync", want=YES)
+		eventually("the whole table is loaded", lambda: self.json("status")["sync"]["snapshots"] > before)
+
+	def test_a_revocation_lasts_until_it_is_restored(self):
+		done = self.run_("revoke", A, "--note", "key leaked", want=YES)
+		self.assertIn(f"SELECT cors.refuse('{A}')", done.stdout)
+		self.assertIn("until cachectl restore", done.stdout)
+		self.assertEqual(self.reason(A), "revoked")
+		self.reloaded()
+		self.assertEqual(self.reason(A), "revoked")
+		self.db.ok(f"DELETE FROM cors.origins WHERE origin = '{A}'")
+		eventually("the row is gone", lambda: self.json("list", A)["policy"] == "")
+		self.db.ok(f"INSERT INTO cors.origins (origin, policy) VALUES ('{A}', 'api')")
+		eventually("the row is back", lambda: self.json("list", A)["policy"] == "api")
+		self.assertEqual(self.reason(A), "revoked")
+		self.assertEqual(self.json("verify")["differences"], [])
+		drift = self.json("status")["sync"]["audit_drift"]
+		answer = self.json("invalidate", A)
+		self.assertEqual(answer["entries"], 1)
+		self.stop()
+		self.assertEqual(self.reason(A), "revoked")
+		shutil.rmtree(self.dir / "table/v1" if self.revoked_elsewhere else self.dir / "nothing", ignore_errors=True)
+		self.start()
+		self.assertEqual(self.reason(A), "revoked")
+		self.assertEqual(self.json("status")["sync"]["audit_drift"], drift if not self.revoked_elsewhere else 0)
+		said = self.run_("check", A, want=NO).stdout
+		self.assertRegex(said, r"revoked  since .*, until cachectl restore, by .*uid \d+.*, note: key leaked")
+		listed = self.json("revoke", "--list")
+		self.assertEqual((listed["origin"], listed["note"], listed["until"], listed["uid"]), (A, "key leaked", None, os.geteuid()))
+		self.run_("restore", A, want=YES)
+		self.assertEqual(self.reason(A), "allowed")
+		self.run_("restore", A, want=NO)
+		self.run_("revoke", "--list", want=NO)
+	revoked_elsewhere = False
+
+	def test_a_revocation_outlives_the_table(self):
+		"""As a reboot: the directory of the table is gone, the file of revocations is elsewhere."""
+		self.stop()
+		self.conf.write_text(self.conf.read_text().replace('table {', f'table {{ revoked = "{self.dir}/state/revoked"'))
+		self.start()
+		self.revoked_elsewhere = True
+		self.test_a_revocation_lasts_until_it_is_restored()
+
+	def test_revoking_without_the_daemon_and_with_broken_settings(self):
+		self.stop()
+		whole = self.conf.read_text()
+		self.conf.write_text(whole + "nonsense {\n")
+		self.run_("revoke", A, want=FAILED)
+		options = ["--table", f"{self.dir}/table", "-o", f"sync.control_socket={self.dir}/control.sock"]
+		for order in ["revoke", A, "--for", "1h"], ["invalidate", B], ["restore", A], ["revoke", A]:
+			done = self.run_(*options, *order, want=YES)
+			self.assertIn("no such section", done.stderr)
+			self.assertIn("--table", done.stderr)
+		self.conf.write_text(whole)
+		self.assertEqual(self.reason(A), "revoked")
+		self.start()
+		self.assertEqual(self.reason(A), "revoked")
+		eventually("the database confirmed the other", lambda: self.reason(B) == "allowed")
+		self.conf.write_text(whole + "nonsense {\n")
+		self.run_(*options, "restore", "--all", want=YES)
+		self.conf.write_text(whole)
+		self.assertEqual(self.reason(A), "allowed")
+
+	def test_a_revoked_pattern_and_what_it_does_not_cover(self):
+		self.db.ok("INSERT INTO cors.origins (origin) VALUES ('https://*.w.example'), ('https://own.w.example')")
+		eventually("the rows are there", lambda: self.reason("https://own.w.example") == "allowed")
+		said = self.run_("revoke", "https://*.w.example", "--for", "1h", want=YES).stdout
+		self.assertIn("https://own.w.example has a row of its own, which still answers", said)
+		self.assertEqual(self.reason("https://q.w.example"), "revoked")
+		self.assertEqual(self.reason("https://own.w.example"), "allowed")
+		self.run_("revoke", "https://norow.example", "https://*.norow.example", want=YES)
+		self.assertEqual(self.reason("https://q.norow.example"), "revoked")
+		self.assertEqual(self.json("verify")["differences"], [])
+		self.assertEqual(self.json("status")["sync"]["revoked"], 3)
+		self.assertIn("corscache_sync_revoked 3", self.run_("metrics", want=YES).stdout)
+		for wrong in ["revoke"], ["revoke", "https://A.example"], ["revoke", A, "https://x.example/"], ["revoke", A, "--for", "soon"], \
+		    ["revoke", A, "--note", "a\nb"], ["restore"], ["restore", "--all", A], ["revoke", "--list", A]:
+			self.run_(*wrong, want=MISUSED)
+		self.assertEqual(self.json("status")["sync"]["revoked"], 3)
+		self.run_("restore", "--all", want=YES)
+		eventually("all is as it was", lambda: self.reason("https://q.w.example") == "allowed")
+
+	def test_a_duration_ends_by_itself(self):
+		self.run_("revoke", A, "--for", "1s", want=YES)
+		eventually("it is over", lambda: self.reason(A) == "allowed")
+		self.run_("revoke", "--list", want=NO)
+
+	def test_a_damaged_file_refuses_everything(self):
+		self.run_("revoke", B, want=YES)
+		self.stop()
+		file = self.dir / "table/v1/revoked"
+		file.write_bytes(file.read_bytes().replace(b"b.example", b"c.example"))
+		with self.assertRaises(AssertionError), contextlib.ExitStack() as stack:
+			stack.callback(setattr, sys.modules[__name__], "DEADLINE_S", DEADLINE_S)
+			sys.modules[__name__].DEADLINE_S = 3
+			self.start()		# not healthy
+		self.assertEqual(self.reason(A), "revoked")
+		self.assertIn("it is damaged", self.run_("revoke", "--list", want=FAILED).stderr)
+		self.assertIn("cachectl restore --all", self.run_("status", want=NO).stdout)
+		self.run_("restore", "--all", want=YES)
+		eventually("the database decides", lambda: self.reason(A) == "allowed")
+
+	def test_many_at_once_and_two_who_ask(self):
+		many = [f"https://h{i}.example" for i in range(1, 1001)]
+		both = [subprocess.Popen([BUILD / "cachectl/cachectl", "-c", self.conf, "revoke", "--realm", "many", *half],
+		    stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) for half in (many[:600], many[400:])]
+		self.assertEqual([p.wait(DEADLINE_S) for p in both], [YES, YES])
+		self.assertEqual(self.json("status")["sync"]["revoked"], 1000)
+		self.stop()
+		both = [subprocess.Popen([BUILD / "cachectl/cachectl", "-c", self.conf, "restore", "--realm", "many", *half],
+		    stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) for half in (many[:500], many[500:])]
+		self.assertEqual([p.wait(DEADLINE_S) for p in both], [YES, YES])
+		self.run_("revoke", "--list", want=NO)
+
+	def test_invalidate_says_what_it_found(self):
+		self.assertIn("read again: allowed by its row, policy api", self.run_("invalidate", A, want=YES).stdout)
+		self.assertIn("no row is called so: nothing allows it", self.run_("invalidate", "https://nobody.example", want=YES).stdout)
+		self.assertIn("no row is called so; allowed by *", self.run_("invalidate", "https://any.example", "--realm", "ü", want=YES).stdout)
+
 	def test_the_daemon_invalidates_and_the_database_confirms(self):
 		self.assertEqual(self.json("invalidate", A), {"version": 1, "entries": 1, "dry_run": False, "by": "corscache-syncd"})
 		eventually("confirmed", lambda: self.run_("check", A).returncode == YES)

@@ -83,6 +83,8 @@ class Units(Case):
 		writes = re.search("ReadWritePaths=(.*)", syncd)[1].split()
 		self.assertEqual(writes, [f"{default['path']}/v1", str(pathlib.Path(default["control_socket"]).parent)])
 		self.assertIn(f"ReadWritePaths={default['path']}/counters\n", responder)
+		self.assertIn("StateDirectory=corscache\n", syncd)
+		self.assertIn("/var/lib/corscache/revoked", sample)
 
 
 class Directories(Case):

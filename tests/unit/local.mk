@@ -64,6 +64,12 @@ tests_unit_check_full_SOURCES = tests/unit/check_full.c tests/unit/tables.h test
 tests_unit_check_full_CFLAGS = $(unit_cflags)
 tests_unit_check_full_LDFLAGS = -Wl,--wrap=posix_fallocate
 tests_unit_check_full_LDADD = $(unit_libs)
+check_PROGRAMS += tests/unit/check_revoked
+TESTS += tests/unit/check_revoked
+tests_unit_check_revoked_SOURCES = tests/unit/check_revoked.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_revoked_CFLAGS = $(unit_cflags)
+tests_unit_check_revoked_LDADD = $(unit_libs)
+
 check_PROGRAMS += tests/unit/check_decide
 TESTS += tests/unit/check_decide
 tests_unit_check_decide_SOURCES = tests/unit/check_decide.c tests/unit/run.h
@@ -92,7 +98,7 @@ check_PROGRAMS += tests/unit/torture
 TESTS += tests/unit/torture
 tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h tests/unit/slow.h \
 	lib/shard.c lib/segment.c lib/reader.c lib/writer.c lib/siphash.c lib/origin.c lib/policy.c lib/decide.c \
-	lib/table.c lib/table_part.c lib/table_policy.c lib/table_realm.c lib/table_row.c
+	lib/table.c lib/table_part.c lib/table_policy.c lib/table_realm.c lib/table_row.c lib/revoked.c
 tests_unit_torture_CFLAGS = $(AM_CFLAGS) -include $(srcdir)/tests/unit/slow.h
 
 check_PROGRAMS += tests/unit/check_damage
