@@ -14,6 +14,7 @@
 #include "segment.h"
 #include "shard.h"
 
+#define AHEAD_MS	2000	/* freshness may seem so far ahead: who asks knows the second */
 #define LET_GO_AT_ONCE	8	/* superseded shards a refresh */
 #define CACHED_POLICIES	256	/* opened and verified once, not once a look-up */
 
@@ -432,18 +433,31 @@ judge(struct reader *r, const struct record *rec, const struct key *k, enum rule
 	return PROBE_HIT;
 }
 
+/* The record of a key; one that is damaged is an error, for behind a row that refuses a wider one may allow. */
+static enum probe
+find_record(struct reader *r, const struct key *k, struct record **rec)
+{
+	struct shard *s = current_shard(r, k->shard);
+	bool strange = false;
+
+	if (s == NULL)
+		return PROBE_ERROR;
+	if ((*rec = shard_search(s, k, NULL, &strange)) != NULL)
+		return PROBE_HIT;
+	if (!strange || shard_is_sound(s, &r->geometry, k))
+		return PROBE_MISS;
+	fail(r, -EBADMSG, "a record is damaged");
+	return PROBE_ERROR;
+}
+
 static enum probe
 probe(struct reader *r, const struct key *k, enum rule_form form, const struct origin *o, int64_t now_s,
     struct match *m)
 {
-	struct shard *s = current_shard(r, k->shard);
-	const struct record *rec;
+	struct record *rec;
+	enum probe p = find_record(r, k, &rec);
 
-	if (s == NULL)
-		return PROBE_ERROR;
-	if ((rec = shard_find(s, k, NULL)) == NULL)
-		return PROBE_MISS;
-	return judge(r, rec, k, form, o, now_s, m);
+	return p == PROBE_HIT ? judge(r, rec, k, form, o, now_s, m) : p;
 }
 
 /* Where the suffix of d labels begins, for d up to the deepest that a mask asks for. */
@@ -490,14 +504,16 @@ probe_wide(struct reader *r, struct key *k, struct span realm, const struct orig
 {
 	const uint64_t depths = ~1ull;
 	enum probe p = PROBE_MISS;
-	struct shard *s;
 	struct record *rec;
 
 	key_realm(k, &r->geometry, realm);
-	if ((s = current_shard(r, k->shard)) == NULL)
+	if ((p = find_record(r, k, &rec)) != PROBE_HIT)
+		return p;
+	p = PROBE_MISS;
+	if (!(rec->flags & RECORD_REALM)) {
+		fail(r, -EBADMSG, "a realm's record is damaged");
 		return PROBE_ERROR;
-	if ((rec = shard_find(s, k, NULL)) == NULL || !(rec->flags & RECORD_REALM))
-		return PROBE_MISS;
+	}
 	struct realm_marks *marks = record_marks(rec);
 	uint64_t fixed = atomic_load_explicit(&marks->fixed, memory_order_acquire);
 	uint64_t any_port = atomic_load_explicit(&marks->any_port, memory_order_acquire);
@@ -655,7 +671,9 @@ reader_status(struct reader *r, struct status *st)
 bool
 status_is_stale(const struct status *st, int64_t max_stale_s, int64_t now_ms)
 {
-	return max_stale_s > 0 && now_ms - st->fresh_at > max_stale_s * 1000;
+	int64_t age_ms = now_ms - st->fresh_at;
+
+	return max_stale_s > 0 && (age_ms > max_stale_s * 1000 || age_ms < -AHEAD_MS);
 }
 
 /* Copies syncd's words, whole if the writer lets us; they are only ever shown. */

@@ -71,7 +71,10 @@ enum { STATUS_COUNT = 0
 #include "status.def"
 };
 #undef STATUS
-/* Whether a table of that status is too old to answer by: responder.max_stale_s, 0 = never. */
+/*
+ * Whether a table of that status is too old to answer by: responder.max_stale_s, 0 = never. Freshness in the
+ * future is no freshness: the clock was set back, and how old the table is cannot be told.
+ */
 bool	 status_is_stale(const struct status *st, int64_t max_stale_s, int64_t now_ms);
 extern const struct status_desc	 status_descs[STATUS_COUNT];	/* struct status as an array of int64_t, in order */
 

@@ -29,6 +29,37 @@ shard_open(struct shard *s, void *base, uint64_t size, enum segment_kind kind, u
 	return 0;
 }
 
+/* Is it the record of some key that belongs under this slot's tag? */
+static bool
+is_of_slot(const struct shard *s, const struct root *root, uint64_t slot)
+{
+	const struct record *r = shard_record(s, slot);
+	struct key k;
+
+	if (r == NULL)
+		return false;
+	record_key(&k, root, r);
+	return (k.hash << SLOT_TAG_SHIFT ^ slot) >> SLOT_TAG_SHIFT == 0;
+}
+
+bool
+shard_is_sound(const struct shard *s, const struct root *root, const struct key *k)
+{
+	uint64_t group = shard_scale(k->hash, s->groups), tag = k->hash << SLOT_TAG_SHIFT, w = 0;
+
+	for (int probe = 0; probe < LAYOUT_MAX_PROBES; probe++, group = shard_step(s, group, k->hash)) {
+		for (int i = 0; i < 8; i++) {
+			/* acquire: pairs with the release store that published the slot (I1) */
+			w = atomic_load_explicit(&s->slots[group * 8 + (uint64_t)i], memory_order_acquire);
+			if ((w ^ tag) >> SLOT_TAG_SHIFT == 0 && (w & SLOT_OFFSET_MASK) != 0 && !is_of_slot(s, root, w))
+				return false;
+		}
+		if (!(w & SLOT_OVERFLOW))
+			break;
+	}
+	return true;
+}
+
 /* An empty slot on the probe path of h; path[] gets the full groups before it. */
 static _Atomic uint64_t *
 find_empty(const struct shard *s, uint64_t h, uint64_t path[LAYOUT_MAX_PROBES], int *npath)

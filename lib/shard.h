@@ -131,9 +131,12 @@ record_is(const struct record *r, const struct key *k)
 	return record_shape(r) == k->shape && memcmp(r->bytes + record_skip(r->flags), k->bytes, k->len) == 0;
 }
 
-/* The record of a key, or NULL. *slot (may be NULL) is where it stands. */
+/*
+ * The record of a key, or NULL. *slot (may be NULL) is where it stands. *strange becomes true where a slot
+ * bears the key's tag and its record is not the key's: shard_is_sound() tells chance from damage.
+ */
 static inline struct record *
-shard_find(const struct shard *s, const struct key *k, _Atomic uint64_t **slot)
+shard_search(const struct shard *s, const struct key *k, _Atomic uint64_t **slot, bool *strange)
 {
 	uint64_t group = shard_scale(k->hash, s->groups), tag = k->hash << SLOT_TAG_SHIFT, w = 0;
 
@@ -152,12 +155,24 @@ shard_find(const struct shard *s, const struct key *k, _Atomic uint64_t **slot)
 					*slot = &line[i];
 				return r;
 			}
+			*strange = true;
 		}
 		if (!(w & SLOT_OVERFLOW))
 			break;
 		group = shard_step(s, group, k->hash);
 	}
 	return NULL;
+}
+
+/* What bears the tag of k on its way is whole, each the record of a key with that tag. Once in a million misses. */
+bool	 shard_is_sound(const struct shard *s, const struct root *root, const struct key *k);
+
+static inline struct record *
+shard_find(const struct shard *s, const struct key *k, _Atomic uint64_t **slot)
+{
+	bool strange = false;
+
+	return shard_search(s, k, slot, &strange);
 }
 
 /* ---- the writing half; s is mapped read-write and no other process writes it ---- */

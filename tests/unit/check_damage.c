@@ -582,6 +582,14 @@ START_TEST(any_number_of_the_writer_is_safe_to_read)
 	ctl = file_with("ctl");
 	r = open_reader(dir);
 	ck_assert_int_eq(ask(r, 100).decision.reason, REASON_ALLOWED);
+	/* an hour back: the clock says nothing of the table's age */
+	for (int64_t ahead_ms = 0; ahead_ms <= 3600000; ahead_ms += 3600000) {
+		int64_t fresh_at = NOW * 1000 + ahead_ms;
+		damage_with(ctl, offsetof(struct ctl, status) + STATUS_fresh_at * sizeof(int64_t), (const char *)&fresh_at,
+		    sizeof(fresh_at));
+		ck_assert_int_eq(ask(r, 100000).decision.reason, ahead_ms == 0 ? REASON_ALLOWED : REASON_STALE);
+	}
+	damage_with(ctl, 0, ctl->bytes, ctl->len);
 	for (size_t cell = 0; cell < STATUS_COUNT; cell++)
 		for (size_t i = 0; i < sizeof(extremes) / sizeof(extremes[0]); i++) {
 			size_t at = offsetof(struct ctl, status) + cell * sizeof(int64_t);
@@ -590,9 +598,42 @@ START_TEST(any_number_of_the_writer_is_safe_to_read)
 			look_at_numbers(r);
 			ck_assert_int_eq(ask(r, 0).decision.reason, REASON_ALLOWED);
 			ck_assert_int_eq(ask(r, 100).decision.reason,
-			    cell == STATUS_fresh_at && extremes[i] != COUNT_END - 1 ? REASON_STALE : REASON_ALLOWED);
+			    cell == STATUS_fresh_at ? REASON_STALE : REASON_ALLOWED);
 			damage_with(ctl, at, ctl->bytes + at, sizeof(int64_t));
 		}
+	reader_close(&r);
+}
+END_TEST
+
+/* Behind a row that refuses stands a pattern that allows: whatever befalls the row's bytes, the pattern does not answer. */
+START_TEST(a_damaged_refusal_is_no_miss)
+{
+	static const char part[] = "deny.wide.test";
+	struct reader *r;
+	unsigned seen = 0;
+
+	make_table();
+	r = open_reader(dir);
+	for (unsigned i = 0; i < nfiles; i++) {
+		const struct file *f = &files[i];
+		const char *key = strstr(f->name, ".s") == NULL ? NULL :
+		    memmem(f->bytes, f->len, part, sizeof(part) - 1);
+		if (key == NULL)
+			continue;
+		size_t from = (size_t)(key - f->bytes) - sizeof(struct record);
+		for (size_t at = from; at < from + sizeof(struct record) + sizeof(part) - 1; at++)
+			for (unsigned change = 1; change < 256; change++) {
+				char byte = (char)(f->bytes[at] ^ (int)change);
+				round_number = at * 256 + change;
+				damage_with(f, at, &byte, 1);
+				struct match m = find(r, "", "https://deny.wide.test").match;
+				if (m.state == MATCH_ROW ? !m.held && !m.refuses : m.state != MATCH_ERROR)
+					FAIL("byte %zu ^ %u: state %d", at - from, change, (int)m.state);
+				damage_with(f, at, f->bytes + at, 1);
+				seen++;
+			}
+	}
+	ck_assert_uint_gt(seen, 0);
 	reader_close(&r);
 }
 END_TEST
@@ -804,6 +845,7 @@ main(void)
 	tcase_add_test(tc, one_damaged_byte_is_noticed);
 	tcase_add_test(tc, any_bytes_are_safe_to_read);
 	tcase_add_test(tc, any_number_of_the_writer_is_safe_to_read);
+	tcase_add_test(tc, a_damaged_refusal_is_no_miss);
 	tcase_add_test(tc, any_number_of_the_table_is_safe_to_read);
 	tcase_add_test(tc, any_number_of_a_responder_is_safe_to_read);
 	tcase_add_test(tc, files_of_any_size_and_place_are_safe_to_attach);
