@@ -198,14 +198,15 @@ put_file(struct load *l, FILE *in)
 	char *text = NULL;
 	size_t cap = 0;
 	ssize_t len;
-	int status = put_default_policy(l);
+	int status = put_default_policy(l), error;
 
 	while (status == EXIT_YES && (len = getline(&text, &cap, in)) >= 0) {
 		l->number++;
 		status = put_line(l, text, (size_t)len);
 	}
-	if (status == EXIT_YES && ferror(in))
-		status = refuse(l, "%s", strerror(errno));
+	error = errno;
+	if (status == EXIT_YES && !feof(in))	/* a read that failed, or no memory for the line: not the end */
+		status = refuse(l, "%s", strerror(error));
 	else if (status == EXIT_YES && !l->has_content)
 		status = refuse(l, "there is nothing in it, so the table stays as it is; {\"policy\": \"default\"} alone empties it");
 	free(text);
