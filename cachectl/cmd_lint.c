@@ -24,8 +24,8 @@
 #define MAX_AGE_CAP	7200	/* seconds; Chromium's */
 
 #define SELECT_ROWS	"SELECT " DB_ROW " FROM cors.origins "
-#define WIDE		"WHERE strpos(origin, '*') > 0"
-#define IN_ORDER	"ORDER BY realm COLLATE \"C\", origin COLLATE \"C\""
+#define WIDE		"WHERE pg_catalog.strpos(origin, '*')" SQL_IS(">") "0"
+#define IN_ORDER	"ORDER BY realm" SQL_BYTES ", origin" SQL_BYTES
 
 /* A row that the table did not have. */
 struct missing {
@@ -423,7 +423,7 @@ look_at_missing_again(struct lint *l)
 		const char *const key[] = { l->missing[i].realm, l->missing[i].origin, NULL };
 
 		if (rule_parse(&s.rule, l->missing[i].origin, strlen(l->missing[i].origin)) == ORIGIN_OK &&
-		    db_each(l->db, SELECT_ROWS "WHERE realm = $1 AND origin = $2", key, look_again, &s) != 0)
+		    db_each(l->db, SELECT_ROWS "WHERE realm" SQL_EQ "$1 AND origin" SQL_EQ "$2", key, look_again, &s) != 0)
 			return db_failed(l);
 	}
 	return EXIT_YES;

@@ -19,8 +19,8 @@
 
 #define LEFT_OUT_MAX	1000	/* listed; more are counted */
 
-#define SELECT_ROWS	"SELECT " DB_ROW " FROM cors.origins ORDER BY realm COLLATE \"C\", origin COLLATE \"C\""
-#define SELECT_ONE	"SELECT " DB_ROW " FROM cors.origins WHERE realm = $1 AND origin = $2"
+#define SELECT_ROWS	"SELECT " DB_ROW " FROM cors.origins ORDER BY realm" SQL_BYTES ", origin" SQL_BYTES
+#define SELECT_ONE	"SELECT " DB_ROW " FROM cors.origins WHERE realm" SQL_EQ "$1 AND origin" SQL_EQ "$2"
 
 /* A row of the table, copied; its spans point into bytes. */
 struct item {

@@ -17,9 +17,10 @@
 /* What no name has: between those of a list, and in place of a list with a NULL, an empty name or that byte. */
 #define SEPARATOR	'\1'
 #define DB_LIST(list) \
-	"CASE WHEN array_ndims(" list ") > 1 THEN chr(1) WHEN '' = ANY (" list ") " \
-	"OR array_position(" list ", NULL) IS NOT NULL OR strpos(array_to_string(" list ", ''), chr(1)) > 0 THEN chr(1) " \
-	"ELSE array_to_string(" list ", chr(1)) END"
+	"CASE WHEN pg_catalog.array_ndims(" list ")" SQL_IS(">") "1 OR ''" SQL_EQ "ANY (" list ")" \
+	" OR pg_catalog.array_position(" list ", NULL) IS NOT NULL" \
+	" OR pg_catalog.strpos(pg_catalog.array_to_string(" list ", ''), pg_catalog.chr(1))" SQL_IS(">") "0 THEN pg_catalog.chr(1)" \
+	" ELSE pg_catalog.array_to_string(" list ", pg_catalog.chr(1)) END"
 #define SELECT_POLICIES	"SELECT name, " DB_LIST("methods") ", " DB_LIST("headers") ", " DB_LIST("expose_headers") ", " \
 	"credentials, insecure, max_age FROM cors.policies"
 
@@ -139,8 +140,6 @@ connect_by(struct db *db, const struct config *config)
 		add_next_step(db, config);
 		return -1;
 	}
-	if (execute(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)") != 0)
-		return -1;
 	return execute(db, SQL_BEGIN);
 }
 

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "policies.h"
 #include "row.h"
+#include "sql.h"
 
 struct db;
 
@@ -29,8 +30,8 @@ int	 db_each(struct db *db, const char *sql, const char *const *params,
 
 /* A row of cors.origins, selected as DB_ROW. */
 #define DB_ROW	"realm, origin, policy, allow, " \
-	"CASE WHEN expires_at IS NULL OR expires_at = 'infinity' THEN 0 WHEN expires_at = '-infinity' THEN 1 " \
-	"ELSE greatest(1, floor(extract(epoch FROM expires_at))) END::bigint"
+	"CASE WHEN expires_at IS NULL OR expires_at" SQL_EQ "'infinity' THEN 0 WHEN expires_at" SQL_EQ "'-infinity' THEN 1" \
+	" ELSE greatest(1, pg_catalog.floor(extract(epoch FROM expires_at))) END::bigint"
 struct row	 db_row(const struct span *columns);
 
 /* All policies, compiled; those that the C code refuses with their status. 0 or -1. */

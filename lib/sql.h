@@ -8,6 +8,14 @@
 #include "origin.h"
 
 /*
+ * A stranger may put functions, operators and types of the same names where our search_path leads, if not through a
+ * setting then behind a pooler. Hence each statement says which ones it means, even of =.
+ */
+#define SQL_IS(op)	" OPERATOR(pg_catalog." op ") "
+#define SQL_EQ		SQL_IS("=")
+#define SQL_BYTES	" COLLATE pg_catalog.\"C\""
+
+/*
  * A transaction that reads all rows and policies as of one moment. The locks come before the snapshot: to one
  * that is older than a TRUNCATE the table is empty, and never was. In the order in which TRUNCATE ... CASCADE
  * takes them.

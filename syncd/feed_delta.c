@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "sql.h"
 
 #define DELTA			"corscache_delta"	/* the prepared statements */
 #define GLANCE			"corscache_glance"
@@ -26,9 +27,10 @@ static const int	 trail_ms[] = { 3, 10, 40, 150, 600 };
  * the log was pruned, and which files the names mean. The token says when triggers were bypassed, too.
  * (A regclass constant is resolved with the statement, and anew where that is planned anew: as the names in FROM.)
  */
+#define FILE_OF(table)	"pg_catalog.pg_relation_filenode('" table "'::pg_catalog.regclass)"
 #define GROUND \
-	"(SELECT concat_ws(' ', pruned_xid, pg_relation_filenode('cors.origins'::regclass)," \
-	"  pg_relation_filenode('cors.policies'::regclass), pg_relation_filenode('cors.changes'::regclass))" \
+	"(SELECT pg_catalog.concat_ws(' ', pruned_xid, " FILE_OF("cors.origins") ", " FILE_OF("cors.policies") ", " \
+	FILE_OF("cors.changes") ")" \
 	" FROM cors.meta)"
 
 /*
@@ -50,28 +52,33 @@ static const int	 trail_ms[] = { 3, 10, 40, 150, 600 };
  * lie in the future. LATERAL with LIMIT 1: index probes, whatever the planner
  * thinks of the table.
  */
+#define SINCE \
+	"xid" SQL_IS(">=") "$1::pg_catalog.xid8 AND xid" SQL_IS("<") \
+	"pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+#define SEEN	"pg_catalog.pg_visible_in_snapshot(xid, $2::pg_catalog.pg_snapshot)"
+#define ROW_OF_C \
+	"(SELECT * FROM cors.origins o WHERE o.realm" SQL_EQ "c.realm AND o.origin" SQL_EQ "c.origin LIMIT 1)"
 static const char delta_sql[] =
     "WITH c AS MATERIALIZED ("
     "  SELECT NULL AS kind, NULL AS realm, NULL AS origin"
     "  UNION ALL ("
-    "    SELECT kind::text, realm, origin FROM cors.changes"
-    "     WHERE xid >= $1::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())"
-    "       AND ($3::bool OR NOT pg_visible_in_snapshot(xid, $2::pg_snapshot))"
-    "    UNION SELECT 'o', h.realm COLLATE \"C\", h.origin COLLATE \"C\""
-    "      FROM unnest($4::text[], $5::text[]) h (realm, origin)"
+    "    SELECT kind::pg_catalog.text, realm, origin FROM cors.changes"
+    "     WHERE " SINCE
+    "       AND ($3::boolean OR NOT " SEEN ")"
+    "    UNION SELECT 'o', h.realm" SQL_BYTES ", h.origin" SQL_BYTES
+    "      FROM ROWS FROM (pg_catalog.unnest($4::pg_catalog.text[]), pg_catalog.unnest($5::pg_catalog.text[])) h (realm, origin)"
     "    LIMIT 100001))"
     " SELECT h.snapshot, h.in_recovery, h.token, h.ground, h.pruned, h.home, h.schema_version, h.listening, h.age, c.kind,"
     "   c.realm, c.origin, o.policy, o.allow, o.expires_at,"
     "   c.realm, p.methods, p.headers, p.expose_headers, p.credentials, p.insecure, p.max_age"
     " FROM c"
-    " LEFT JOIN LATERAL (SELECT pg_current_snapshot()::text AS snapshot, pg_is_in_recovery() AS in_recovery,"
-    "     (SELECT token FROM cors.token) AS token, " GROUND " AS ground,"
-    "     pruned_xid::text AS pruned, home, schema_version,"
-    "     EXISTS (SELECT FROM pg_listening_channels() l WHERE l = '" CHANNEL "') AS listening, " AGE " AS age"
+    " LEFT JOIN LATERAL (SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot,"
+    "     pg_catalog.pg_is_in_recovery() AS in_recovery, (SELECT token FROM cors.token) AS token, " GROUND " AS ground,"
+    "     pruned_xid::pg_catalog.text AS pruned, home, schema_version,"
+    "     EXISTS (SELECT FROM pg_catalog.pg_listening_channels() l WHERE l" SQL_EQ "'" CHANNEL "') AS listening, " AGE " AS age"
     "   FROM cors.meta LIMIT 1) h ON c.kind IS NULL"
-    " LEFT JOIN LATERAL (SELECT * FROM cors.origins o WHERE o.realm = c.realm AND o.origin = c.origin LIMIT 1) o"
-    "   ON c.kind = 'o'"
-    " LEFT JOIN LATERAL (SELECT * FROM cors.policies p WHERE p.name = c.realm LIMIT 1) p ON c.kind = 'p'";
+    " LEFT JOIN LATERAL " ROW_OF_C " o ON c.kind" SQL_EQ "'o'"
+    " LEFT JOIN LATERAL (SELECT * FROM cors.policies p WHERE p.name" SQL_EQ "c.realm LIMIT 1) p ON c.kind" SQL_EQ "'p'";
 enum { DELTA_SNAPSHOT, DELTA_IN_RECOVERY, DELTA_TOKEN, DELTA_GROUND, DELTA_PRUNED, DELTA_HOME, DELTA_VERSION,
 	DELTA_LISTENING, DELTA_AGE, DELTA_KIND, DELTA_ROW, DELTA_POLICY = DELTA_ROW + SINK_ROW_COLUMNS,
 	DELTA_COLUMNS = DELTA_POLICY + SINK_POLICY_COLUMNS };
@@ -322,12 +329,11 @@ poll_done(void *arg, const PGresult *r)
  * the delta, which costs the server twice as much as all of this.
  */
 static const char glance_sql[] =
-    "SELECT (SELECT pg_current_snapshot()::text), " GROUND ", c.kind::text,"
+    "SELECT (SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text), " GROUND ", c.kind::pg_catalog.text,"
     "   c.realm, c.origin, o.policy, o.allow, o.expires_at"
     " FROM cors.changes c"
-    " LEFT JOIN LATERAL (SELECT * FROM cors.origins o WHERE o.realm = c.realm AND o.origin = c.origin LIMIT 1) o ON true"
-    " WHERE xid >= $1::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())"
-    "   AND NOT pg_visible_in_snapshot(xid, $2::pg_snapshot)"
+    " LEFT JOIN LATERAL " ROW_OF_C " o ON true"
+    " WHERE " SINCE " AND NOT " SEEN
     " LIMIT 100001";
 enum { GLANCE_SNAPSHOT, GLANCE_GROUND, GLANCE_KIND, GLANCE_ROW, GLANCE_COLUMNS = GLANCE_ROW + SINK_ROW_COLUMNS };
 

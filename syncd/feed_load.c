@@ -113,10 +113,12 @@ ask_policies(struct feed *f)
 
 /* The planner's own estimate, which knows the size of the table as of now; exact counts take a scan. */
 static const char load_head_sql[] =
-    "SELECT pg_current_snapshot()::text, pg_is_in_recovery(), token, least(2000000000, pg_relation_size(c.oid)"
-    " / current_setting('block_size')::int"
-    " * CASE WHEN c.relpages > 0 AND c.reltuples > 0 THEN c.reltuples / c.relpages ELSE 80 END)::int"
-    " FROM cors.token, pg_class c WHERE c.oid = to_regclass('cors.origins')";
+    "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_is_in_recovery(), token,"
+    " least(2000000000, (pg_catalog.pg_relation_size(c.oid)" SQL_IS("/")
+    "pg_catalog.current_setting('block_size')::integer)" SQL_IS("*")
+    "(CASE WHEN c.relpages" SQL_IS(">") "0 AND c.reltuples" SQL_IS(">") "0 THEN c.reltuples" SQL_IS("/")
+    "c.relpages ELSE 80 END))::integer"
+    " FROM cors.token, pg_catalog.pg_class c WHERE c.oid" SQL_EQ "pg_catalog.to_regclass('cors.origins')";
 
 static void
 load_head_done(void *arg, const PGresult *r)

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "sql.h"
 
 #define SCHEMA_VERSION		1	/* the newest that is known here */
 #define PRUNE_ROWS		2000	/* at a time, so that polls go on in between */
@@ -161,8 +162,8 @@ static const char settings_sql[] =
     " ('extra_float_digits', '1'), ('standard_conforming_strings', 'on'), ('array_nulls', 'on'),"
     " ('transform_null_equals', 'off'), ('client_min_messages', 'notice'),"
     " ('jit', 'off'), ('enable_bitmapscan', 'off'), ('enable_indexscan', 'on'), ('enable_nestloop', 'on'),"
-    " ('plan_cache_mode', 'force_generic_plan')) wanted (name, value)"
-    " JOIN pg_catalog.pg_settings USING (name) WHERE context OPERATOR(pg_catalog.=) 'user'";
+    " ('plan_cache_mode', 'force_generic_plan')) wanted (key, value)"
+    " JOIN pg_catalog.pg_settings ON key" SQL_EQ "name WHERE context" SQL_EQ "'user'";
 
 void
 feed_forget_ground(struct feed *f)

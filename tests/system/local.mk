@@ -34,7 +34,7 @@ tests_system_table_tool_LDADD = lib/libcorscache.a
 
 # corscache-syncd; table_tool shows it the shared table
 TESTS += tests/system/syncd_test.py
-EXTRA_DIST += tests/system/syncd_test.py
+EXTRA_DIST += tests/system/syncd_test.py tests/system/stranger.py
 
 # Subscriptions and standbys, on Debian's PostgreSQL and on those of scripts/install-postgres
 TESTS += tests/system/replication_test.py

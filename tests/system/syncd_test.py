@@ -32,6 +32,7 @@ import unittest
 
 import bounds
 import harness
+import stranger
 from harness import Psql, SqlError, eventually
 
 ROWS = int(os.environ.get("SYNC_ROWS", "1000000"))
@@ -1276,7 +1277,8 @@ class Settings(Case):
 
 
 class Indirect(Case):
-	def test_pooler(self):
+	def pooler(self):
+		"""The directory of the socket of one in transaction mode."""
 		pgbouncer = program("pgbouncer")
 		if not pgbouncer:
 			self.skipTest("SKIP: pgbouncer is not installed")
@@ -1293,6 +1295,10 @@ class Indirect(Case):
 		self.addCleanup(process.wait)
 		self.addCleanup(process.kill)
 		eventually("pgbouncer listens", (pool / ".s.PGSQL.5432").exists)
+		return pool
+
+	def test_pooler(self):
+		pool = self.pooler()
 		d = self.syncd(sync__conninfo=f"host={pool} dbname=postgres user=syncd", sync__poll_ms=100)
 		self.assertEqual((d.status()["pooled"], d.status()["listening"]), (1, 0))
 		for i in range(5):
@@ -1305,6 +1311,27 @@ class Indirect(Case):
 		leaked = Psql({"PGHOST": str(pool), "PGUSER": "syncd", "PGDATABASE": "postgres", "PGPORT": "5432"})
 		self.addCleanup(leaked.close)
 		self.assertEqual(leaked("SHOW default_transaction_read_only"), [["off"]], "settings stay out of shared sessions")
+
+	def test_hostile_names(self):
+		"""What a stranger calls as the server's own things is never taken, be the session ours or a pooler's."""
+		pool = self.pooler()
+		self.sql(stranger.CREATE)
+		self.addCleanup(self.sql, "ALTER DATABASE postgres RESET search_path")
+		self.sql(f"ALTER DATABASE postgres SET search_path = {stranger.SEARCH}")
+		with self.assertRaisesRegex(SqlError, "evil code has run: now"):
+			self.session()("SELECT now()")
+		for host, origin in (pool, B), (cluster.dir, C):
+			d = self.syncd(sync__conninfo=f"host={host} dbname=postgres user=syncd", sync__poll_ms=100)
+			self.assertEqual(d.status()["pooled"], host == pool)
+			self.insert(origin)
+			self.assert_equal(d)
+			d.order("audit")
+			eventually("the audit", lambda: d.status()["audits"] == 1)
+			for command in ("verify", "lint"):
+				done = subprocess.run([BUILD / "cachectl" / "cachectl", "-c", d.conf, command], timeout=60, capture_output=True, text=True)
+				self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+			self.assertEqual((d.status()["failures"], "evil" in d.log()), (0, False), d.log())
+			d.stop()
 
 	def assert_stays_stale(self, d):
 		"""Polls go on, and prove nothing about now."""

@@ -109,8 +109,8 @@ tests_unit_check_damage_LDFLAGS = -Wl,--wrap=mmap
 tests_unit_check_damage_LDADD = $(unit_libs)
 TESTS += tests/unit/bounded_test.py
 EXTRA_DIST += tests/unit/bounded_test.py
-TESTS += tests/unit/arrows.py
-EXTRA_DIST += tests/unit/arrows.py
+TESTS += tests/unit/arrows.py tests/unit/qualified.py
+EXTRA_DIST += tests/unit/arrows.py tests/unit/qualified.py
 
 check_PROGRAMS += tests/unit/check_counters
 TESTS += tests/unit/check_counters
