@@ -626,7 +626,7 @@ def replicated_writes_are_logged_and_a_replicated_log_is_dropped():
 	        ("DELETE FROM cors.policies WHERE name = 'rep3'", ["p rep3"]),
 	        ("TRUNCATE cors.origins", ["*"])):
 		got = log.after(sql, a)
-		equal((got.keys, got.notified), (keys, 1), sql)
+		equal((got.keys, got.notified), (keys, 0), sql)		# an apply worker may not wake anybody: the poll finds them
 	equal(log.after("INSERT INTO cors.changes (xid, kind) VALUES ('1', '*')", a), Change([], 0, 0))
 	count = log.db.one("SELECT count(*) FROM cors.changes")
 	home = log.db.one("SELECT home FROM cors.meta")
