@@ -156,7 +156,7 @@ class Case(unittest.TestCase):
 		with open(self.dir / "log", "ab") as log:
 			self.syncd = subprocess.Popen([BUILD / "corscache-syncd", "-c", self.conf], stdin=subprocess.DEVNULL, stderr=log)
 		self.addCleanup(self.stop_syncd)
-		eventually("healthy", lambda: self.run_("status").returncode == YES)
+		eventually("the first table", lambda: '"ready":true' in self.run_("--json", "status").stdout)	# healthy or not
 
 	def stop_syncd(self):
 		self.syncd.send_signal(signal.SIGCONT)

@@ -76,6 +76,7 @@ REQUESTS = {
 	"row-refuses": [actual("https://refused.example")],
 	"row-expired": [actual("https://expired.example")],
 	"row-unsafe": [actual("https://x.co.uk")],
+	"revoked": [actual("https://revoked.example"), preflight(origin="https://revoked.example")],
 	"invalidated": [actual("https://held.example"), preflight(origin="https://held.example")],
 	"method-malformed": [preflight("P T"), preflight("PUT", "x-a", ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "PUT"))],
 	"method-forbidden": [preflight("CONNECT"), preflight("TRACE")],
@@ -189,6 +190,7 @@ class Reasons(unittest.TestCase):
 	def test_all_figures_agree_with_what_was_sent(self):
 		system = System(self)
 		system.cachectl("invalidate", "https://held.example")
+		system.cachectl("revoke", "https://revoked.example")
 		sent = self.send(system, 1)
 		harness.eventually("the last answer is timed", lambda: system.stats()["duration_count"] == len(sent))
 
