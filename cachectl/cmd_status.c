@@ -198,7 +198,7 @@ cmd_status(const struct call *call)
 	    (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 	reader_close(&r);
 	if (h.counters_error != 0)
-		remark("the counters in %s cannot be read: %s", path, strerror(-h.counters_error));
+		remark("the counters in %s cannot be read: %s", path, counters_strerror(h.counters_error));
 	if (call->json) {
 		print_json(&h, path);
 	} else {

@@ -25,7 +25,7 @@ watch_look(const struct call *call, struct counters_sum *sum)
 
 	if (error == 0)
 		return EXIT_YES;
-	complain("the counters in %s cannot be read: %s%s", call->config->table_path, strerror(-error),
+	complain("the counters in %s cannot be read: %s%s", call->config->table_path, counters_strerror(error),
 	    error == -EACCES ? "; they are for root and the group of its directory counters" : "");
 	return EXIT_FAILED;
 }

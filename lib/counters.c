@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dirlock.h"
+#include "fingerprint.h"
 #include "wholefile.h"
 
 #define MAGIC		UINT64_C(0x31727463736f7263)	/* "corsctr1", little endian */
@@ -29,15 +30,9 @@ struct slab {
 };
 
 #define FILE_SIZE	(FIRST_SLAB + SLOTS * sizeof(struct slab))
-/* Anything that moves a cell changes it, so foreign builds never mix their numbers. */
-#define LAYOUT		((uint64_t)sizeof(struct counters) << 32 | (uint64_t)offsetof(struct counters, reason) << 16 | \
-			    COUNTERS_BUCKETS << 11 | SLOTS)
-
-static const struct wholefile header = { MAGIC, LAYOUT };
 
 _Static_assert(sizeof(struct counters) % sizeof(uint64_t) == 0, "an array of words");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "words are words");
-_Static_assert(SLOTS < 1 << 11 && COUNTERS_BUCKETS < 1 << 5, "layout word");
 _Static_assert(__atomic_always_lock_free(sizeof(uint64_t), 0), "counting takes no lock");
 
 struct counters_file {
@@ -50,7 +45,37 @@ const struct counter_desc counter_descs[] = {
 #include "counters.def"
 #undef COUNTER
 };
+const char counters_rows[] =
+#define COUNTER(name, help)	#name "\n"
+#include "counters.def"
+#undef COUNTER
+#define REASON(name, token, verdict, sentence)	token " " #verdict "\n"
+#include "reasons.def"
+#undef REASON
+;
 const size_t counter_ndescs = sizeof counter_descs / sizeof counter_descs[0];
+
+uint64_t
+counters_layout(const char *rows)
+{
+	static const uint64_t sizes[] = { sizeof(struct counters), offsetof(struct counters, reason),
+		COUNTERS_BUCKETS, sizeof(struct slab), SLOTS };
+
+	return fingerprint(rows, sizes, sizeof sizes / sizeof sizes[0]);
+}
+
+static struct wholefile
+header(void)
+{
+	return (struct wholefile){ MAGIC, counters_layout(counters_rows) };
+}
+
+const char *
+counters_strerror(int error)
+{
+	return error == -EPROTO ? "they were made by another build, or are damaged: restart corscache-responder, "
+	    "of the same build as this program" : strerror(-error);
+}
 
 /*
  * Takes the first slab that nobody owns. A lock of the open file description:
@@ -88,13 +113,14 @@ open_directory(const char *dir, char path[MAX_PATH])
 static int
 open_and_claim(const char *dir, int *slot)
 {
+	const struct wholefile ours = header();
 	char path[MAX_PATH];
 	int dirfd, fd;
 
 	dirfd = open_directory(dir, path);
 	if (dirfd < 0)
 		return dirfd;
-	fd = wholefile_open_or_create(dirfd, "v1", &header, FILE_SIZE);
+	fd = wholefile_open_or_create(dirfd, "v1", &ours, FILE_SIZE);
 	if (fd >= 0) {
 		*slot = claim_slot(fd);
 		if (*slot < 0) {
@@ -209,6 +235,7 @@ sum_file(int fd, struct counters_sum *sum)
 int
 counters_sum(const char *dir, struct counters_sum *sum)
 {
+	const struct wholefile ours = header();
 	char path[MAX_PATH];
 	int dirfd, fd, error;
 
@@ -218,7 +245,7 @@ counters_sum(const char *dir, struct counters_sum *sum)
 	dirfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	fd = wholefile_open(dirfd, "v1", O_RDONLY, &header, FILE_SIZE);
+	fd = wholefile_open(dirfd, "v1", O_RDONLY, &ours, FILE_SIZE);
 	close(dirfd);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;

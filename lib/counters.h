@@ -37,6 +37,10 @@ struct counter_desc {
 extern const struct counter_desc	 counter_descs[];
 extern const size_t			 counter_ndescs;
 
+/* The file's word for all that its cells are: counters.def and reasons.def, a row a line, and sizes. */
+extern const char	 counters_rows[];
+uint64_t		 counters_layout(const char *rows);
+
 struct counters_file;
 
 /* The slab of the calling thread, claimed until counters_release(); count_add() counts in it. 0 or -errno. */
@@ -65,6 +69,8 @@ struct counters_sum {
 	unsigned	 owners;
 };
 int	 counters_sum(const char *dir, struct counters_sum *sum);
+/* Why the counters cannot be read, and what to do where that is known. */
+const char *counters_strerror(int error);
 
 /* Every request is exactly one of these. */
 struct verdicts {

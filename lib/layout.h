@@ -46,9 +46,14 @@
 #define LAYOUT_MAX_HANDLES	(1u << 21)	/* policies of one table, ever */
 #define LAYOUT_MAX_TRIES	64		/* repeats while the table changes */
 
-/* Type sizes, byte order and version in one word: foreign builds refuse each other. */
+/*
+ * What a build takes these files for, in one word: builds that differ refuse each other. The version is for
+ * what neither a size nor a row of status.def tells: raise it where the meaning of bytes changes.
+ */
 #define LAYOUT_VERSION		2u
-#define LAYOUT_WORD		(LAYOUT_VERSION << 16 | sizeof(long) << 8 | sizeof(void *))
+#define LAYOUT_WORD		layout_word(layout_rows)
+extern const char	 layout_rows[];		/* status.def: a row a line */
+uint32_t		 layout_word(const char *rows);
 #define CTL_MAGIC		0x6c746373726f63ffull	/* bytes ff "corsctl" */
 #define ROOT_MAGIC		0x746f72737263ff01ull
 #define SEGMENT_MAGIC		0x676573737263ff02ull

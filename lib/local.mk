@@ -6,7 +6,8 @@ lib_libcorscache_a_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS) $(PSL_CFLAGS)
 lib_libcorscache_a_SOURCES += lib/siphash.c lib/siphash.h
 lib_libcorscache_a_SOURCES += lib/config.c lib/config.h lib/options.def lib/nearest.c lib/nearest.h
 lib_libcorscache_a_SOURCES += lib/log.c lib/log.h lib/sdnotify.c lib/sdnotify.h
-lib_libcorscache_a_SOURCES += lib/layout.h lib/count.h lib/key.h lib/row.h lib/status.def \
+lib_libcorscache_a_SOURCES += lib/layout.c lib/layout.h lib/fingerprint.h \
+	lib/count.h lib/key.h lib/row.h lib/status.def \
 	lib/shard.c lib/shard.h lib/segment.c lib/segment.h \
 	lib/reader.c lib/reader.h lib/answer.c lib/answer.h \
 	lib/table.c lib/table.h lib/table_part.c lib/table_realm.c lib/table_policy.c lib/table_row.c \

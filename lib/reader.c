@@ -130,7 +130,8 @@ attach(struct reader *r)
 		error = -EPROTO;
 	}
 	detach(r);
-	return fail(r, error, error == -EPROTO ? "ctl was made by another build, or is damaged" :
+	return fail(r, error, error == -EPROTO ? "ctl was made by another build, or is damaged: restart "
+	    "corscache-syncd, then this program, both of one build" :
 	    "ctl is not there, or is not ours to read");
 }
 

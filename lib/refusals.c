@@ -13,6 +13,7 @@
 
 #include "decide.h"
 #include "dirlock.h"
+#include "fingerprint.h"
 #include "wholefile.h"
 
 #define MAGIC		UINT64_C(0x316675666572636f)	/* "ocrefuf1", little endian */
@@ -27,12 +28,29 @@ struct lists {
 	struct frequent_list	 realms;
 };
 
-/* Reasons are numbered by their order, so their number is part of the layout. */
-#define LAYOUT	((uint64_t)sizeof(struct lists) << 16 | FREQUENT_ENTRIES << 8 | REASON_COUNT)
-
 _Static_assert(REASON_COUNT < 256, "a reason is a byte");
 
-static const struct wholefile header = { MAGIC, LAYOUT };
+/* A reason is stored as its number, which is its place among the others. */
+const char refusals_rows[] =
+#define REASON(name, token, verdict, sentence)	token "\n"
+#include "reasons.def"
+#undef REASON
+;
+
+uint64_t
+refusals_layout(const char *rows)
+{
+	static const uint64_t sizes[] = { sizeof(struct lists), sizeof(struct frequent_entry),
+		FREQUENT_ENTRIES, FREQUENT_REALM_KEPT };
+
+	return fingerprint(rows, sizes, sizeof sizes / sizeof sizes[0]);
+}
+
+static struct wholefile
+header(void)
+{
+	return (struct wholefile){ MAGIC, refusals_layout(refusals_rows) };
+}
 
 struct refusals {
 	int			 fd;		/* its lock is the ownership */
@@ -46,12 +64,13 @@ static int
 claim_file(int dirfd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const struct wholefile ours = header();
 	char name[NAME_SIZE];
 	int n, fd, error;
 
 	for (n = 0; n < FILES; n++) {
 		snprintf(name, sizeof name, "refusals.%d", n);
-		fd = wholefile_open_or_create(dirfd, name, &header, sizeof(struct lists));
+		fd = wholefile_open_or_create(dirfd, name, &ours, sizeof(struct lists));
 		if (fd < 0)
 			return fd;
 		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
@@ -272,12 +291,13 @@ add_file(struct refusals_report *report, int fd)
 static int
 add_files(struct refusals_report *report, int dirfd)
 {
+	const struct wholefile ours = header();
 	char name[NAME_SIZE];
 	int n, fd, error = 0;
 
 	for (n = 0; n < FILES && error == 0; n++) {
 		snprintf(name, sizeof name, "refusals.%d", n);
-		fd = wholefile_open(dirfd, name, O_RDONLY, &header, sizeof(struct lists));
+		fd = wholefile_open(dirfd, name, O_RDONLY, &ours, sizeof(struct lists));
 		if (fd >= 0) {
 			error = add_file(report, fd);
 			close(fd);

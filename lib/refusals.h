@@ -38,6 +38,10 @@ struct refusals_report {
 	struct refusals_list	 realms;	/* realm and count alone */
 };
 
+/* A file's word for all that its entries are: reasons.def, a row a line, and sizes. */
+extern const char	 refusals_rows[];
+uint64_t		 refusals_layout(const char *rows);
+
 /* No daemon needed; where nothing was counted the report is empty. 0 or -errno: then there is nothing to free. */
 int	 refusals_read(const char *dir, int64_t now_s, struct refusals_report *report);
 /* The item with the same key; NULL: there is none. */

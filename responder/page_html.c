@@ -85,7 +85,7 @@ write_health(const struct page *p)
 	if (h->nproblems > 0)
 		fputs("</ul>", p->out);
 	if (h->counters_error != 0)
-		fprintf(p->out, "<p class=bad>The counters cannot be read: %s.</p>", strerror(-h->counters_error));
+		fprintf(p->out, "<p class=bad>The counters cannot be read: %s.</p>", counters_strerror(h->counters_error));
 	fputs("</section>\n", p->out);
 }
 

@@ -47,7 +47,7 @@ write_metrics(FILE *out, struct replier *rp)
 	/* Never zeros instead, as with no descriptor left: they would be a restart of all counters to who adds them up. */
 	if (error != 0)
 		return fprintf(out, "Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
-		    "Cache-Control: no-store\r\n\r\nthe counters cannot be read: %s\n", strerror(-error));
+		    "Cache-Control: no-store\r\n\r\nthe counters cannot be read: %s\n", counters_strerror(error));
 	reader_info(rp->reader, &info);
 	reader_status(rp->reader, &st);
 	fputs("Status: 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "rows.h"
 #include "run.h"
 
 static char dir[64];
@@ -182,6 +183,38 @@ START_TEST(a_file_of_another_layout_is_replaced)
 }
 END_TEST
 
+/* Counters and reasons are cells by their place: what another build counted in them is something else. */
+START_TEST(a_file_of_other_rows_is_replaced)
+{
+	char rows[ROWS_MAX], swapped[ROWS_MAX];
+	struct counters_file *f;
+	struct counters *c;
+	size_t len = 0;
+	uint64_t word;
+	unsigned at;
+	int fd;
+
+	for (size_t i = 0; i < counter_ndescs; i++)
+		len += (size_t)snprintf(rows + len, sizeof rows - len, "%s\n", counter_descs[i].name);
+	ck_assert_int_eq(strncmp(counters_rows, rows, len), 0);
+	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
+	counters_release(&f);
+	ck_assert_int_ge(fd = open(file, O_RDWR), 0);
+	for (at = 0; swap_rows(counters_rows, at, swapped); at++) {
+		word = counters_layout(swapped);
+		ck_assert_int_eq(pwrite(fd, &word, sizeof word, 8), sizeof word);
+		ck_assert_int_eq(counters_sum(dir, &(struct counters_sum){ 0 }), -EPROTO);
+	}
+	close(fd);
+	ck_assert_uint_eq(at, counter_ndescs + REASON_COUNT - 1);
+	ck_assert_ptr_nonnull(strstr(counters_strerror(-EPROTO), "made by another build"));
+	ck_assert_ptr_nonnull(strstr(counters_strerror(-EPROTO), "restart corscache-responder"));
+	ck_assert_int_eq(counters_claim(&f, dir, &c), 0);
+	ck_assert_int_eq(counters_sum(dir, &(struct counters_sum){ 0 }), 0);
+	counters_release(&f);
+}
+END_TEST
+
 START_TEST(a_short_file_is_replaced)
 {
 	struct counters_file *f;
@@ -345,6 +378,7 @@ main(void)
 	tcase_add_test(tc, killed_owners_lose_nothing);
 	tcase_add_test(tc, threads_that_start_at_once_all_count);
 	tcase_add_test(tc, a_file_of_another_layout_is_replaced);
+	tcase_add_test(tc, a_file_of_other_rows_is_replaced);
 	tcase_add_test(tc, a_short_file_is_replaced);
 	tcase_add_test(tc, the_file_is_for_its_group);
 	tcase_add_test(tc, no_more_owners_than_slabs);

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "decide.h"
+#include "rows.h"
 #include "run.h"
 
 #define NOW	INT64_C(1700000000)
@@ -244,6 +246,32 @@ START_TEST(a_foreign_file_is_replaced)
 }
 END_TEST
 
+/* A reason is its number: of another build's order it would be another reason. */
+START_TEST(a_file_of_other_reasons_is_not_read)
+{
+	struct refusals *r = claim();
+	char path[128], swapped[ROWS_MAX];
+	uint64_t word;
+	unsigned at;
+	int fd;
+
+	refuse(r, "", "https://x.example", 3, NOW);
+	refusals_release(&r);
+	path_of(path, 0);
+	ck_assert_int_ge(fd = open(path, O_RDWR), 0);
+	for (at = 0; swap_rows(refusals_rows, at, swapped); at++) {
+		word = refusals_layout(swapped);
+		ck_assert_int_eq(pwrite(fd, &word, sizeof word, 8), sizeof word);
+		ck_assert_ptr_null(read_one("https://x.example", NOW));
+	}
+	ck_assert_uint_eq(at, REASON_COUNT - 1);
+	word = refusals_layout(refusals_rows);
+	ck_assert_int_eq(pwrite(fd, &word, sizeof word, 8), sizeof word);
+	close(fd);
+	ck_assert_uint_eq(read_one("https://x.example", NOW)->count, 1);
+}
+END_TEST
+
 START_TEST(the_file_is_for_its_group)
 {
 	struct refusals *r;
@@ -276,6 +304,7 @@ main(void)
 	tcase_add_test(tc, the_next_holder_goes_on);
 	tcase_add_test(tc, death_lets_go);
 	tcase_add_test(tc, a_foreign_file_is_replaced);
+	tcase_add_test(tc, a_file_of_other_reasons_is_not_read);
 	tcase_add_test(tc, the_file_is_for_its_group);
 	suite_add_tcase(suite, tc);
 	return run(suite);

@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
+#include "rows.h"
 #include "run.h"
 #include "segment.h"
 #include "shard.h"
@@ -1125,6 +1126,52 @@ START_TEST(a_foreign_table_is_refused_with_words)
 }
 END_TEST
 
+/* Every row of status.def is in the word, with what its numbers mean. */
+START_TEST(the_word_is_of_all_rows_of_the_status)
+{
+	char rows[ROWS_MAX];
+	size_t len = 0;
+
+	for (size_t i = 0; i < STATUS_COUNT; i++)
+		len += (size_t)snprintf(rows + len, sizeof(rows) - len, "%s %s %s\n", status_descs[i].name,
+		    status_descs[i].kind, status_descs[i].unit);
+	ck_assert_str_eq(layout_rows, rows);
+}
+END_TEST
+
+/* What another build, whose status.def has two rows in another order, would leave in ctl. */
+START_TEST(a_table_of_other_rows_is_refused)
+{
+	char err[512] = "", swapped[ROWS_MAX];
+	const char *dir = new_dir();
+	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .err = err, .errlen = sizeof(err) };
+	struct writer *w = open_writer(dir, 0);
+	struct reader *r;
+	uint32_t word;
+	unsigned at;
+
+	publish_empty(w, 0);
+	writer_close(&w);
+	for (at = 0; swap_rows(layout_rows, at, swapped); at++) {
+		word = layout_word(swapped);
+		ck_assert_uint_ne(word, LAYOUT_WORD);
+		overwrite(dir, "ctl", offsetof(struct ctl, layout), &word, sizeof(word));
+		ck_assert_int_eq(writer_open(&w, &opt), -EPROTO);
+		ck_assert_ptr_nonnull(strstr(err, "made by another build, or is damaged: remove all in "));
+		r = open_reader(dir);
+		ck_assert_int_eq(reader_refresh(r), -EPROTO);
+		ck_assert_ptr_nonnull(strstr(reader_strerror(r), "made by another build, or is damaged: restart "));
+		reader_close(&r);
+	}
+	ck_assert_uint_eq(at, STATUS_COUNT - 1);
+	word = layout_word(layout_rows);
+	overwrite(dir, "ctl", offsetof(struct ctl, layout), &word, sizeof(word));
+	r = open_reader(dir);
+	ck_assert_int_eq(reader_refresh(r), 0);
+	reader_close(&r);
+}
+END_TEST
+
 START_TEST(a_foreign_root_is_refused_with_words)
 {
 	const size_t where[] = { offsetof(struct root, magic), offsetof(struct root, layout), offsetof(struct root, instance),
@@ -1954,6 +2001,8 @@ main(void)
 	tcase_add_test(disk, superseded_files_vanish_with_their_last_reader);
 	tcase_add_test(disk, a_smaller_table_lets_all_shards_of_a_larger_one_go);
 	tcase_add_test(disk, there_is_one_writer_and_its_death_is_noticed);
+	tcase_add_test(disk, the_word_is_of_all_rows_of_the_status);
+	tcase_add_test(disk, a_table_of_other_rows_is_refused);
 	tcase_add_loop_test(disk, a_foreign_table_is_refused_with_words, 0, 4);
 	tcase_add_loop_test(disk, a_foreign_root_is_refused_with_words, 0, 7);
 	tcase_add_loop_test(disk, no_wider_row_answers_for_a_damaged_one, 0, sizeof(narrow) / sizeof(narrow[0]));

@@ -55,7 +55,7 @@ tests_unit_check_suffix_LDADD = $(unit_libs) $(PSL_LIBS)
 
 check_PROGRAMS += tests/unit/check_table
 TESTS += tests/unit/check_table
-tests_unit_check_table_SOURCES = tests/unit/check_table.c tests/unit/tables.h tests/unit/run.h
+tests_unit_check_table_SOURCES = tests/unit/check_table.c tests/unit/rows.h tests/unit/tables.h tests/unit/run.h
 tests_unit_check_table_CFLAGS = $(unit_cflags)
 tests_unit_check_table_LDADD = $(unit_libs)
 check_PROGRAMS += tests/unit/check_full
@@ -97,7 +97,7 @@ tests_unit_check_table_differential_LDADD = $(unit_libs)
 check_PROGRAMS += tests/unit/torture
 TESTS += tests/unit/torture
 tests_unit_torture_SOURCES = tests/unit/torture.c tests/unit/tables.h tests/unit/slow.h \
-	lib/shard.c lib/segment.c lib/reader.c lib/writer.c lib/siphash.c lib/origin.c lib/policy.c lib/decide.c \
+	lib/layout.c lib/shard.c lib/segment.c lib/reader.c lib/writer.c lib/siphash.c lib/origin.c lib/policy.c lib/decide.c \
 	lib/table.c lib/table_part.c lib/table_policy.c lib/table_realm.c lib/table_row.c lib/revoked.c
 tests_unit_torture_CFLAGS = $(AM_CFLAGS) -include $(srcdir)/tests/unit/slow.h
 
@@ -114,7 +114,7 @@ EXTRA_DIST += tests/unit/arrows.py tests/unit/qualified.py
 
 check_PROGRAMS += tests/unit/check_counters
 TESTS += tests/unit/check_counters
-tests_unit_check_counters_SOURCES = tests/unit/check_counters.c tests/unit/run.h
+tests_unit_check_counters_SOURCES = tests/unit/check_counters.c tests/unit/rows.h tests/unit/run.h
 tests_unit_check_counters_CFLAGS = $(unit_cflags)
 tests_unit_check_counters_LDADD = $(unit_libs)
 
@@ -152,7 +152,7 @@ tests_unit_check_frequent_LDADD = $(unit_libs)
 
 check_PROGRAMS += tests/unit/check_refusals
 TESTS += tests/unit/check_refusals
-tests_unit_check_refusals_SOURCES = tests/unit/check_refusals.c tests/unit/run.h
+tests_unit_check_refusals_SOURCES = tests/unit/check_refusals.c tests/unit/rows.h tests/unit/run.h
 tests_unit_check_refusals_CFLAGS = $(unit_cflags)
 tests_unit_check_refusals_LDADD = $(unit_libs)
 check_PROGRAMS += tests/unit/check_query
