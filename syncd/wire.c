@@ -116,11 +116,12 @@ wire_expiry(struct span field, int64_t *seconds)
 int
 wire_texts(struct span field, struct span *texts, size_t cap, size_t *count)
 {
-	struct cursor c = { field.at, field.at + field.len, false };
+	struct cursor c;
 	int32_t dimensions, n;
 
 	if (field.at == NULL)
 		return -EINVAL;
+	c = (struct cursor){ field.at, field.at + field.len, false };
 	dimensions = take_int4(&c);
 	take(&c, 8);				/* "has NULLs", the element's type */
 	*count = 0;
