@@ -6,8 +6,12 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_LEN	2048	/* bytes; longer lines end in "..." */
@@ -15,7 +19,7 @@
 /* Set before threads start, read by all of them. */
 static const char *program = "corscache";
 static enum log_level most = LOG_LEVEL_INFO;
-static bool on_terminal;
+static bool to_journal;
 
 static void
 fill_standard_descriptors(void)
@@ -29,13 +33,27 @@ fill_standard_descriptors(void)
 		close(fd);
 }
 
+/* systemd.exec(5): the variable is inherited, so it counts only while stderr is the stream that it names. */
+static bool
+is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[2 * 20 + 2];
+	struct stat st;
+
+	if (stream == NULL || fstat(fd, &st) != 0)
+		return false;
+	snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, ours) == 0;
+}
+
 void
 log_open(const char *name, enum log_level most_wanted)
 {
 	fill_standard_descriptors();
 	program = name;
 	most = most_wanted;
-	on_terminal = isatty(STDERR_FILENO) == 1;
+	to_journal = is_journal(STDERR_FILENO);
 }
 
 /* libpq's messages have several lines; a line of ours stays one. */
@@ -52,6 +70,23 @@ flatten(char *text, size_t len)
 	return len;
 }
 
+/* The journal has time and program of its own; whoever else reads needs them in the line. */
+static size_t
+begin_line(char *line, size_t cap, enum log_level level)
+{
+	static const char *const words[] = { [LOG_LEVEL_ERR] = "error", [LOG_LEVEL_WARNING] = "warning",
+		[LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug" };
+	time_t now = time(NULL);
+	struct tm utc;
+	size_t len;
+
+	if (to_journal)
+		return (size_t)snprintf(line, cap, "<%d>", (int)level);
+	gmtime_r(&now, &utc);
+	len = strftime(line, cap, "%Y-%m-%dT%H:%M:%SZ ", &utc);
+	return len + (size_t)snprintf(line + len, cap - len, "%s %s: ", program, words[level]);
+}
+
 static void
 log_line(enum log_level level, const char *fmt, va_list ap)
 {
@@ -62,11 +97,7 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 
 	if (level > most)
 		return;
-	if (on_terminal)
-		n = snprintf(line, sizeof line, "%s: ", program);
-	else
-		n = snprintf(line, sizeof line, "<%d>", (int)level);
-	start = (size_t)n;
+	start = begin_line(line, sizeof line, level);
 	n = vsnprintf(line + start, sizeof line - start, fmt, ap);
 	if (n < 0)
 		n = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * log -- facts on stderr, a line each: "<6>sync: reconnected host=db1 after_s=4.2".
- * The <n> (sd-daemon(3)) only where stderr is no terminal. One write(2) a
+ * log -- facts on stderr, a line each:
+ * "2026-12-01T06:30:00Z corscache-syncd info: sync: reconnected host=db1 after_s=4.2";
+ * "<6>sync: reconnected ..." (sd-daemon(3)) where stderr is the journal. One write(2) a
  * line; errno is preserved. Nothing is ever logged per request.
  */
 #ifndef LOG_H

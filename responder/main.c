@@ -350,7 +350,7 @@ main(int argc, char **argv)
 	char err[512];
 
 	read_arguments(&p.arguments, argc, argv);
-	log_open("responder", LOG_LEVEL_INFO);
+	log_open("corscache-responder", LOG_LEVEL_INFO);
 	if (load_config(&p.arguments, &p.config, err, sizeof err) != 0) {
 		log_err("config: %s", err);
 		return EX_CONFIG;

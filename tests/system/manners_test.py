@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ TABLE = json.dumps({"origin": A}) + "\n"
 WATCHDOG_MS = 400
 SILENT_S = 2		# of a watchdog that is not fed: five times the interval
 PTRACE_ATTACH, PTRACE_DETACH, WAIT_ALL = 16, 17, 0x40000000
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 PROGRAMS = ("corscache-responder", "corscache-syncd")
 
 
@@ -206,8 +208,8 @@ class Responder(Case):
 	def test_lines_are_facts(self):
 		self.load()
 		self.start()
-		self.said("<5>table: ready rows=1 policies=1\n")
-		self.assertRegex(self.log.read_text(), rf'<5>start: version=\S+ socket=inherited threads=2 table="{self.table}"\n')
+		self.said(" corscache-responder notice: table: ready rows=1 policies=1\n")
+		self.assertRegex(self.log.read_text(), rf'(?m)^{TIME} corscache-responder notice: start: version=\S+ socket=inherited threads=2 table="{self.table}"\n')
 
 
 class Syncd(Case):
@@ -274,10 +276,11 @@ class Syncd(Case):
 		self.configure()
 		self.start()
 		self.manager.wait_for("READY=1")
-		self.assertRegex(self.log.read_text(), rf'<5>start: version=\S+ table="{self.table}" control={self.dir}/c/sock\n')
+		self.assertRegex(self.log.read_text(), rf'(?m)^{TIME} corscache-syncd notice: start: version=\S+ table="{self.table}" control={self.dir}/c/sock\n')
 		self.assertEqual((self.dir / "c").stat().st_mode & 0o777, 0o750)
 		self.check_stop()
-		self.assertEqual([line for line in self.log.read_text().splitlines() if not line.startswith(("<3>", "<4>", "<5>", "<6>"))], [])
+		self.assertEqual([line for line in self.log.read_text().splitlines()
+		    if not re.match(TIME + " corscache-syncd (error|warning|notice|info): ", line)], [])
 
 
 class Test(Case):
@@ -306,7 +309,7 @@ class Test(Case):
 			self.configure(more)
 			done = self.run_(program)
 			self.assertEqual((done.returncode, done.stdout), (78, ""), more)
-			self.assertTrue(done.stderr.startswith(f"<3>config: {self.conf}:{words}"), done.stderr)
+			self.assertRegex(done.stderr, f"^{TIME} {program} error: " + re.escape(f"config: {self.conf}:{words}"))
 			self.assertEqual(done.stderr.count("\n"), 1)
 		self.configure()
 		done = self.run_("corscache-responder", "-o", "responder.socket_group=no-such")
@@ -318,7 +321,8 @@ class Test(Case):
 		for program in PROGRAMS:
 			done = self.run_(program)
 			self.assertEqual(done.returncode, 0)
-			self.assertEqual(done.stderr, f"<4>config: {self.conf}:1: table.path: {self.table}: {os.strerror(2)}\n")
+			self.assertRegex(done.stderr, f"^{TIME} {program} warning: " +
+			    re.escape(f"config: {self.conf}:1: table.path: {self.table}: {os.strerror(2)}\n") + "$")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <regex.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -10,7 +14,7 @@
 static char text[8192];
 static int reading, kept;
 
-/* stderr becomes a pipe until told() */
+/* stderr becomes a pipe until told(), the journal's if JOURNAL_STREAM tells its place */
 static void
 listen_to_stderr(void)
 {
@@ -21,6 +25,18 @@ listen_to_stderr(void)
 	dup2(ends[1], STDERR_FILENO);
 	close(ends[1]);
 	reading = ends[0];
+	unsetenv("JOURNAL_STREAM");
+}
+
+static void
+call_it_the_journal(ino_t more)
+{
+	char place[64];
+	struct stat st;
+
+	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+	snprintf(place, sizeof place, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)(st.st_ino + more));
+	setenv("JOURNAL_STREAM", place, 1);
 }
 
 static const char *
@@ -37,9 +53,41 @@ told(void)
 	return text;
 }
 
+static void
+check_is_for_people(const char *line)
+{
+	regex_t like;
+
+	ck_assert_int_eq(regcomp(&like, "^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z "
+	    "prog warning: sync: lost host=db1\n$", REG_EXTENDED | REG_NOSUB), 0);
+	ck_assert_msg(regexec(&like, line, 0, NULL, 0) == 0, "%s", line);
+	regfree(&like);
+}
+
+START_TEST(outside_the_journal_a_line_has_time_program_and_level)
+{
+	listen_to_stderr();
+	log_open("prog", LOG_LEVEL_INFO);
+	log_warn("sync: lost host=%s", "db1");
+	check_is_for_people(told());
+}
+END_TEST
+
+/* started from a service's shell, with its stderr elsewhere */
+START_TEST(an_inherited_journal_is_not_ours)
+{
+	listen_to_stderr();
+	call_it_the_journal(1);
+	log_open("prog", LOG_LEVEL_INFO);
+	log_warn("sync: lost host=%s", "db1");
+	check_is_for_people(told());
+}
+END_TEST
+
 START_TEST(a_line_has_its_priority)
 {
 	listen_to_stderr();
+	call_it_the_journal(0);
 	log_open("prog", LOG_LEVEL_INFO);
 	log_err("sync: lost host=%s", "db1");
 	log_warn("w");
@@ -53,6 +101,7 @@ END_TEST
 START_TEST(levels_above_the_most_are_dropped)
 {
 	listen_to_stderr();
+	call_it_the_journal(0);
 	log_open("prog", LOG_LEVEL_WARNING);
 	log_notice("n");
 	log_warn("w");
@@ -63,6 +112,7 @@ END_TEST
 START_TEST(a_message_of_several_lines_is_one)
 {
 	listen_to_stderr();
+	call_it_the_journal(0);
 	log_open("prog", LOG_LEVEL_DEBUG);
 	log_debug("FATAL: no\nDETAIL:\tthe \x1b[1m\x7f end\r\n\n");
 	ck_assert_str_eq(told(), "<7>FATAL: no DETAIL: the  [1m  end\n");
@@ -133,6 +183,8 @@ main(void)
 	TCase *tc = tcase_create("log");
 
 	tcase_add_test(tc, a_line_has_its_priority);
+	tcase_add_test(tc, outside_the_journal_a_line_has_time_program_and_level);
+	tcase_add_test(tc, an_inherited_journal_is_not_ours);
 	tcase_add_test(tc, levels_above_the_most_are_dropped);
 	tcase_add_test(tc, a_message_of_several_lines_is_one);
 	tcase_add_test(tc, a_long_line_is_cut_and_says_so);
