@@ -656,6 +656,21 @@ class Peers(unittest.TestCase):
 				s.sendall(fcgi.request(actual(), flags=fcgi.KEEP_CONN))
 		harness.eventually("others are served", lambda: r.ask(actual()).get("access-control-allow-origin") == A)
 
+	def test_what_peers_leave_unfinished_is_bounded(self):
+		"""64 MiB: who wants more loses the connection, everybody else is answered."""
+		count, begun = 400, fcgi.begin() + fcgi.record(fcgi.PARAMS, b"\x01\x01ab" * 16000) * 4
+		self.allow_descriptors(count + 100)
+		r = Responder(self, "--threads", "1", "-o", "responder.io_timeout_ms=600000")
+		peers = [r.connect() for _ in range(count)]
+		for s in peers:
+			with contextlib.suppress(OSError):	# it may be over before all is sent
+				s.sendall(begun)
+		harness.eventually("some of 100 MB are refused", lambda: any(is_at_end(s) for s in peers))
+		r.check()
+		self.assertFalse(is_at_end(peers[0]))
+		if not is_sanitized():
+			self.assertLess(memory_kb(r.process.pid), 100 << 10)
+
 	def test_an_allowed_origin_is_not_refused_for_want_of_descriptors(self):
 		"""The first look-up maps a file of the table: descriptors for that are kept back."""
 		r = Responder(self, "--threads", "2", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
