@@ -132,6 +132,8 @@ class Subscription(Case):
 		self.sql(WEB)
 		two_phase = self.version >= 150000
 		self.subscribe("two_phase = true" if two_phase else "")
+		if two_phase:		# by the worker's next start after the initial copy; what is prepared before arrives when it is committed
+			eventually("two_phase is on", lambda: self.local("SELECT subtwophasestate FROM pg_subscription") == [["e"]])
 		for i, change in enumerate(self.changes()):
 			self.sql("BEGIN")
 			self.sql("SET LOCAL cors.notify = off")
