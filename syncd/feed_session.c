@@ -42,13 +42,23 @@ feed_say(struct feed *f, enum problem which, const char *text)
 	writer_say_problem(f->w, feed_problem(f));
 }
 
-/* The table could not be written: it and the position stay as they are. */
+/* A delta refuses what it cannot write. A load that fails has changed nothing: the old table answers. */
+static const char *
+after_write_error(const struct feed *f, enum problem which)
+{
+	if (which != PROBLEM_LOAD)
+		return "what could not be written is refused";
+	return writer_table(f->w) == NULL ? "every origin is refused" : "what was removed may still be allowed";
+}
+
+/* The table could not be written: the position stays as it is. */
 void
 feed_say_write_error(struct feed *f, enum problem which, int error)
 {
 	char text[256];
 
-	snprintf(text, sizeof text, "cannot write the table in %.150s: %s", f->config->table_path, strerror(-error));
+	snprintf(text, sizeof text, "cannot write the table in %.150s: %s; %s", f->config->table_path,
+	    strerror(-error), after_write_error(f, which));
 	writer_add(f->w, STATUS_write_errors, 1);
 	feed_say(f, which, text);
 }
