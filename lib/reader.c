@@ -50,7 +50,7 @@ struct reader {
 	char		 blocks[CACHED_POLICIES][POLICY_MAX];	/* of the cache: pages are touched as they fill */
 	int		 error;		/* last trouble, -errno */
 	const char	*error_what;
-	char		 error_text[PATH_MAX + 96];
+	char		 error_text[PATH_MAX + 224];
 	char		 dir[PATH_MAX];
 };
 
@@ -119,7 +119,7 @@ attach(struct reader *r)
 	int error;
 
 	if ((error = segment_directory(r->dir, &r->dirfd, &r->uid)) != 0)
-		return fail(r, error, "the table's directory cannot be opened");
+		return fail(r, error, error == -EPERM ? SEGMENT_DISTRUST : "the table's directory cannot be opened");
 	if ((error = segment_map(&r->ctl_map, r->dirfd, r->uid, "ctl", LAYOUT_PAGE)) == 0) {
 		ctl = r->ctl_map.base;
 		if (ctl->magic == CTL_MAGIC && ctl->layout == LAYOUT_WORD && ctl->size == sizeof *ctl &&

@@ -35,15 +35,41 @@ segment_name_policies(char name[SEGMENT_NAME], uint64_t table, uint64_t generati
 	snprintf(name, SEGMENT_NAME, "t%" PRIu64 ".p%" PRIu64, table, generation);
 }
 
-/* In a directory where strangers may make names, only root's and our own are worth anything. */
 static bool
-may_be_trusted(int parent, const struct stat *st)
+is_ours(const struct stat *st)
+{
+	return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
+static bool
+strangers_may_write(const struct stat *st)
+{
+	return (st->st_mode & 022) != 0;
+}
+
+/*
+ * Whoever owns the directory that table.path stands in can put another one there: that must be root or we. Where
+ * others may make names too (/tmp), its sticky bit keeps them off what is root's or our own, and nothing else.
+ */
+static bool
+place_may_be_trusted(int path, const struct stat *st)
 {
 	struct stat above;
 
-	if ((st->st_mode & 022) != 0 || fstat(parent, &above) != 0)
+	if (fstatat(path, "..", &above, 0) != 0 || !is_ours(&above))
 		return false;
-	return (above.st_mode & 022) == 0 || st->st_uid == 0 || st->st_uid == geteuid();
+	return !strangers_may_write(&above) || ((above.st_mode & S_ISVTX) != 0 && is_ours(st));
+}
+
+/* In a directory where strangers may make names, only root's and our own are worth anything. */
+static bool
+may_be_trusted(int path, const struct stat *table)
+{
+	struct stat st;
+
+	if (strangers_may_write(table) || fstat(path, &st) != 0 || !place_may_be_trusted(path, &st))
+		return false;
+	return !strangers_may_write(&st) || is_ours(table);
 }
 
 int

@@ -6,7 +6,8 @@
  * Files are relative to a directory descriptor. Readers trust a file only if
  * it is a regular file, reached without a symbolic link, owned by the same
  * user as the directory, and writable by nobody else; and the directory only
- * if it is root's, our own, or in a place where strangers make no names.
+ * if it is root's, our own, or in a place where strangers make no names, and
+ * if root or we own the directory around that place.
  * Calls return 0 or -errno and leave their results alone on failure.
  */
 #ifndef SEGMENT_H
@@ -36,8 +37,10 @@ void	 segment_name_root(char name[SEGMENT_NAME], uint64_t table);
 void	 segment_name_shard(char name[SEGMENT_NAME], uint64_t table, unsigned shard, uint64_t generation);
 void	 segment_name_policies(char name[SEGMENT_NAME], uint64_t table, uint64_t generation);
 
-/* A descriptor for <path>/v1, checked; *uid is its owner. */
+/* A descriptor for <path>/v1, checked; *uid is its owner. -EPERM: strangers could have made it. */
 int	 segment_directory(const char *path, int *dirfd, uid_t *uid);
+#define SEGMENT_DISTRUST	"the table is not trusted: others than root and this user may change v1, table.path or " \
+				"the directory around it (chown, chmod go-w)"
 /* Maps an existing file read-only. min: refuse a shorter one. */
 int	 segment_map(struct mapping *m, int dirfd, uid_t uid, const char *name, uint64_t min);
 /* Maps it read-write and keeps the descriptor. */

@@ -33,7 +33,7 @@ struct writer {
 	bool		 is_unplaced;	/* some found no room: their realms' wide rows are held */
 	int64_t		 again_at_ms;	/* to save and place again */
 	int64_t		 reshard_at_ms;	/* not before: the last attempt failed */
-	char		 error[PATH_MAX + 128];
+	char		 error[PATH_MAX + 256];
 };
 
 static int64_t
@@ -303,8 +303,13 @@ make_directory(struct writer *w, const struct writer_options *opt)
 	} else if (errno != EEXIST) {
 		return fail(w, -errno, "create", path);
 	}
-	if ((error = segment_directory(opt->dir, &w->dirfd, &uid)) != 0)
-		return fail(w, error, "open", path);
+	error = segment_directory(opt->dir, &w->dirfd, &uid);
+	if (error == -EPERM)
+		snprintf(w->error, sizeof w->error, "%s: " SEGMENT_DISTRUST, path);
+	else if (error != 0)
+		fail(w, error, "open", path);
+	if (error != 0)
+		return error;
 	if (fstat(w->dirfd, &st) == 0 && st.st_uid != geteuid())
 		return fail(w, -EPERM, "own", path);
 	return 0;

@@ -1443,6 +1443,79 @@ START_TEST(a_reader_trusts_no_stranger_in_a_public_place)
 }
 END_TEST
 
+/* A table that allows the origin, in <outer>/<name>. */
+static void
+make_table(char dir[PATH_MAX], const char *outer, const char *name, const char *origin)
+{
+	struct writer *w;
+
+	ck_assert_int_lt(snprintf(dir, PATH_MAX, "%s/%s", outer, name), PATH_MAX);
+	ck_assert_int_eq(mkdir(dir, 0755), 0);
+	w = open_writer(dir, 0);
+	assert_ok(put(publish_empty(w, 0), "", origin, "default"));
+	writer_close(&w);
+}
+
+static int
+give_to_nobody(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return chown(path, 65534, (gid_t)-1);
+}
+
+static void
+assert_trust(const char *dir)
+{
+	struct reader *r = open_reader(dir);
+
+	assert_row(r, "", "https://a.example", "https://a.example");
+	reader_close(&r);
+}
+
+START_TEST(a_reader_trusts_no_place_of_a_stranger)
+{
+	char dir[PATH_MAX], other[PATH_MAX], aside[PATH_MAX], err[512] = "";
+	const char *outer = new_dir();
+	struct writer_options opt = { .dir = dir, .group = (gid_t)-1, .err = err, .errlen = sizeof(err) };
+	struct writer *w = NULL;
+	struct reader *r;
+
+	make_table(dir, outer, "table", "https://a.example");
+	assert_trust(dir);
+	ck_assert_int_eq(chmod(outer, 0775), 0);
+	assert_distrust(dir, "its group may put another table there");
+	ck_assert_int_eq(chmod(outer, 0757), 0);
+	assert_distrust(dir, "anybody may put another table there");
+	ck_assert_int_eq(writer_open(&w, &opt), -EPERM);
+	ck_assert_ptr_nonnull(strstr(err, "chmod go-w"));
+	ck_assert_int_eq(chmod(outer, 01777), 0);
+	assert_trust(dir);		/* nobody else may rename it */
+	if (geteuid() != 0) {
+		fprintf(stderr, "SKIP: only root can give files away: their owner is not tested\n");
+		return;
+	}
+	ck_assert_int_eq(chown(dir, 65534, (gid_t)-1), 0);
+	assert_distrust(dir, "the one who made it in a public place");
+	ck_assert_int_eq(chmod(outer, 0755), 0);
+	assert_trust(dir);		/* root gave it to the writer's user */
+
+	/* a reader that is attached already when the owner of the place swaps the table */
+	r = open_reader(dir);
+	assert_row(r, "", "https://a.example", "https://a.example");
+	make_table(other, outer, "other", "https://evil.example");
+	ck_assert_int_eq(nftw(other, give_to_nobody, 8, FTW_PHYS), 0);
+	ck_assert_int_eq(chown(outer, 65534, (gid_t)-1), 0);
+	assert_distrust(dir, "in a directory of somebody else");
+	snprintf(aside, sizeof(aside), "%s/aside", outer);
+	ck_assert_int_eq(rename(dir, aside), 0);
+	ck_assert_int_eq(rename(other, dir), 0);
+	ck_assert_int_eq(reader_refresh(r), -EPERM);
+	ck_assert_ptr_nonnull(strstr(reader_strerror(r), "others than root and this user may change"));
+	ck_assert_int_eq(find(r, "", "https://evil.example").match.state, MATCH_NOT_READY);
+	reader_close(&r);
+}
+END_TEST
+
 START_TEST(a_reader_trusts_nobody_elses_files)
 {
 	char path[PATH_MAX], aside[PATH_MAX];
@@ -2012,6 +2085,7 @@ main(void)
 	tcase_add_test(disk, what_is_told_of_a_table_is_of_now);
 	tcase_add_test(disk, a_reader_follows_a_directory_that_was_made_anew);
 	tcase_add_test(disk, a_reader_trusts_no_stranger_in_a_public_place);
+	tcase_add_test(disk, a_reader_trusts_no_place_of_a_stranger);
 	tcase_add_loop_test(disk, a_reader_trusts_nobody_elses_files, 0, sizeof(files) / sizeof(files[0]));
 	tcase_add_test(disk, a_full_disk_is_an_error_and_nothing_else);
 	tcase_add_test(disk, what_fits_without_a_huge_page_is_made);
