@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 --
--- The schema cors, version 1: who may read which answers across origins.
+-- The schema cors, version 2: who may read which answers across origins.
 --
 -- Run it as the role that shall own the schema:
 --	psql -X -v ON_ERROR_STOP=1 -d DATABASE -f 0001_schema.sql
@@ -13,8 +13,24 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- One run at a time; the rest wait here.
-DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('cors-schema-migration', 0)); END $$;
+-- One run at a time; the rest wait here. Before the schema is there, there is
+-- nothing of ours to lock; what a stranger may lock, too, is waited for in vain
+-- no longer than a minute.
+DO $$
+DECLARE
+	tries integer := 0;
+BEGIN
+	WHILE NOT pg_try_advisory_xact_lock(hashtextextended('cors-schema-migration', 0)) LOOP
+		tries := tries + 1;
+		IF tries > 600 THEN
+			RAISE EXCEPTION 'another run of this file has not ended for a minute'
+			USING ERRCODE = 'lock_not_available', HINT = format('who it is: SELECT a.* FROM pg_locks l JOIN pg_stat_activity a'
+			    ' USING (pid) WHERE locktype = ''advisory'' AND (classid::bigint << 32) + objid::bigint = %s; end it:'
+			    ' SELECT pg_terminate_backend(pid)', hashtextextended('cors-schema-migration', 0));
+		END IF;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END $$;
 
 -- The functions below act with their owner's rights on what is in this schema,
 -- so nobody else may own it.
@@ -31,8 +47,8 @@ BEGIN
 	IF to_regclass('cors.meta') IS NOT NULL THEN
 		EXECUTE 'SELECT schema_version FROM cors.meta' INTO version;
 	END IF;
-	IF version > 1 THEN
-		RAISE EXCEPTION 'schema cors has version %, this file knows 1', version
+	IF version > 2 THEN
+		RAISE EXCEPTION 'schema cors has version %, this file knows 2', version
 		USING ERRCODE = 'object_not_in_prerequisite_state',
 		    HINT = 'install the newer corscache: schemas are never taken back';
 	END IF;
@@ -323,10 +339,24 @@ BEGIN
 	    ELSE 'write scheme://host or scheme://host:port, such as ''https://app.example.com'' or ''http://localhost:3000''' END);
 END $$;
 
+-- The shared table holds UTF-8, and a database of another encoding gives it that.
+-- NULL: it cannot. A database of SQL_ASCII holds any bytes.
+CREATE OR REPLACE FUNCTION cors.as_utf8(value text)
+RETURNS bytea LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN convert_to(value, 'UTF8');
+EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+	RETURN NULL;
+END $$;
+
 CREATE OR REPLACE FUNCTION cors.accept_realm(realm text)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF octet_length(realm) > 255 THEN
+	IF cors.as_utf8(realm) IS NULL THEN
+		RETURN cors.reject('origins', 'realm', format('%L is not a realm: it is no UTF-8',
+		    left(encode(convert_to(realm, getdatabaseencoding()), 'escape'), 80)),
+		    'write it in UTF-8, or in ASCII: the web server sends bytes, and this database does not know of which encoding its own are');
+	ELSIF octet_length(cors.as_utf8(realm)) > 255 THEN
 		RETURN cors.reject('origins', 'realm',
 		    format('%L is not a realm: it is longer than 255 bytes', left(realm, 80) || '...'),
 		    'write what the web server sends as CORS_REALM: a short name');
@@ -340,12 +370,15 @@ END $$;
 CREATE OR REPLACE FUNCTION cors.accept_policy_name(name text)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF octet_length(name) BETWEEN 1 AND 63 AND name !~ '[\u0001-\u001f\u007f]' THEN
+	IF octet_length(cors.as_utf8(name)) BETWEEN 1 AND 63 AND name !~ '[\u0001-\u001f\u007f]' THEN
 		RETURN true;
+	ELSIF cors.as_utf8(name) IS NULL THEN
+		RETURN cors.reject('policies', 'name', format('%L is not a policy name: it is no UTF-8',
+		    left(encode(convert_to(name, getdatabaseencoding()), 'escape'), 80)), 'write it in UTF-8, or in ASCII');
 	END IF;
 	RETURN cors.reject('policies', 'name', format('%L is not a policy name: %s', left(name, 80), CASE
 	    WHEN name = '' THEN 'it is empty'
-	    WHEN octet_length(name) > 63 THEN 'it is longer than 63 bytes'
+	    WHEN octet_length(cors.as_utf8(name)) > 63 THEN 'it is longer than 63 bytes'
 	    ELSE 'it has a control character' END),
 	    'write 1 to 63 bytes without line breaks and tabs, such as ''public-api''');
 END $$;
@@ -478,7 +511,7 @@ BEGIN
 	CREATE TABLE cors.origins (
 		realm      text COLLATE "C" NOT NULL DEFAULT ''
 			CONSTRAINT realm_is_valid CHECK (
-			(octet_length(realm) <= 255 AND realm !~ '[\u0001-\u001f\u007f]')
+			(octet_length(realm) <= 255 AND realm !~ '[^ -~]')
 			OR cors.accept_realm(realm)),
 		-- The expression lets ordinary origins pass in two microseconds and
 		-- accepts nothing that the function does not: 70 bytes leave 63 for
@@ -514,6 +547,27 @@ BEGIN
 	) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2);
 
 	INSERT INTO cors.meta (schema_version, home, pruned_xid) VALUES (1, cors.home(), pg_current_xact_id());
+END $$;
+
+DO $$
+BEGIN
+	IF (SELECT schema_version FROM cors.meta) >= 2 THEN
+		RETURN;
+	END IF;
+
+	-- Whoever has the row is the one; a row, because everybody may take an advisory lock.
+	CREATE TABLE cors.gates (gate name PRIMARY KEY);
+	INSERT INTO cors.gates VALUES ('wake'), ('follow');
+
+	-- Version 1 took realms that are no UTF-8. NOT VALID: those that are there may leave.
+	IF pg_get_constraintdef((SELECT oid FROM pg_constraint
+	    WHERE conrelid = 'cors.origins'::regclass AND conname = 'realm_is_valid')) NOT LIKE '%[^ -~]%' THEN
+		ALTER TABLE cors.origins DROP CONSTRAINT realm_is_valid;
+		ALTER TABLE cors.origins ADD CONSTRAINT realm_is_valid CHECK (
+			(octet_length(realm) <= 255 AND realm !~ '[^ -~]') OR cors.accept_realm(realm)) NOT VALID;
+	END IF;
+
+	UPDATE cors.meta SET schema_version = 2, updated_at = now();
 END $$;
 
 -- What a policy must look at before it may allow credentials.
@@ -717,13 +771,14 @@ END $$;
 -- NOTIFY holds a lock of the whole cluster until its COMMIT is on disk, so
 -- notifying transactions commit one at a time. Hence at COMMIT (deferred), and
 -- only one committing transaction at a time carries the wake-up: who loses the
--- race is found by the polls that follow a wake-up. The log is the truth.
+-- race is found by the polls that follow a wake-up. The log is the truth. The
+-- race is for a row of ours: a stranger cannot take it and keep us from waking.
 CREATE OR REPLACE FUNCTION cors.wake()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF coalesce(current_setting('cors.notify', true), '') <> 'off'	-- PREPARE TRANSACTION refuses NOTIFY
 	    AND pg_notification_queue_usage() < 0.5			-- a stuck listener must not stop writers
-	    AND pg_try_advisory_xact_lock(1129271891, 1) THEN		-- 'CORS'
+	    AND EXISTS (SELECT FROM cors.gates WHERE gate = 'wake' FOR UPDATE SKIP LOCKED) THEN
 		PERFORM pg_notify('cors_changes', '');
 	END IF;
 	RETURN NULL;
@@ -835,6 +890,9 @@ RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, 
 		   AND relrowsecurity
 		UNION ALL
 		SELECT 'cors.meta has lost its row' WHERE NOT EXISTS (SELECT FROM cors.meta)
+		UNION ALL
+		SELECT format('cors.gates has lost its row %L: INSERT INTO cors.gates VALUES (%1$L)', wanted)
+		  FROM unnest('{wake,follow}'::name[]) wanted WHERE wanted NOT IN (SELECT gate FROM cors.gates)
 	) problems
 $$;
 
@@ -847,7 +905,9 @@ DECLARE
 	horizon xid8;
 	n       bigint;
 BEGIN
-	IF NOT pg_try_advisory_xact_lock(hashtextextended('cors-prune', 0)) THEN
+	PERFORM FROM cors.meta FOR UPDATE SKIP LOCKED;		-- a row of ours, which strangers cannot lock
+	IF NOT FOUND THEN
+		RAISE NOTICE 'nothing is pruned: another cors.prune() is at it';
 		RETURN 0;
 	END IF;
 	IF (SELECT home FROM cors.meta) IS DISTINCT FROM cors.home() THEN
@@ -888,14 +948,16 @@ $$;
 -- 6. Helpers ------------------------------------------------------------------
 -- They run with the caller's rights.
 
--- The row then says exactly this, whatever it said before.
-CREATE OR REPLACE FUNCTION cors.allow(origin text, realm text DEFAULT '', policy text DEFAULT 'default',
+-- The row then allows the origin. What is not named, it keeps; but an end that
+-- is over would refuse. 'infinity' takes the end away.
+CREATE OR REPLACE FUNCTION cors.allow(origin text, realm text DEFAULT '', policy text DEFAULT NULL,
     expires timestamptz DEFAULT NULL, note text DEFAULT NULL)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO cors.origins AS o (realm, origin, policy, allow, expires_at, note)
-	VALUES ($2, $1, $3, true, $4, $5)
+	VALUES ($2, $1, coalesce($3, 'default'), true, nullif($4, 'infinity'), $5)
 	ON CONFLICT ON CONSTRAINT origins_pkey DO UPDATE
-	SET policy = excluded.policy, allow = true, expires_at = excluded.expires_at, note = coalesce(excluded.note, o.note)
+	SET policy = coalesce($3, o.policy), allow = true, note = coalesce($5, o.note),
+	    expires_at = nullif(coalesce($4, CASE WHEN o.expires_at > clock_timestamp() THEN o.expires_at END), 'infinity')
 $$;
 
 -- A refusal never expires: a wider pattern would allow the origin again.
@@ -914,10 +976,11 @@ RETURNS boolean LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT count(*) > 0 FROM gone
 $$;
 
--- The realm then holds exactly these origins, allowed under this policy for
--- ever; rows that are so already are left alone. EXCEPT and INTERSECT, because
--- a join with unnest() may become a nested loop.
-CREATE OR REPLACE FUNCTION cors.set_realm(realm text, origins text[], policy text DEFAULT 'default',
+-- The realm then holds exactly these origins, all allowed, under this policy if
+-- one is named. A row keeps its policy otherwise, its note, and an end that is
+-- not over; rows that are so already are left alone. EXCEPT and INTERSECT,
+-- because a join with unnest() may become a nested loop.
+CREATE OR REPLACE FUNCTION cors.set_realm(realm text, origins text[], policy text DEFAULT NULL,
     OUT added bigint, OUT changed bigint, OUT removed bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -925,17 +988,33 @@ BEGIN
 	DELETE FROM cors.origins o WHERE o.realm = $1 AND o.origin = ANY (ARRAY(
 		SELECT origin FROM cors.origins WHERE realm = $1 EXCEPT SELECT unnest($2)));
 	GET DIAGNOSTICS removed = ROW_COUNT;
-	UPDATE cors.origins o SET policy = $3, allow = true, expires_at = NULL WHERE o.realm = $1 AND o.origin = ANY (ARRAY(
+	UPDATE cors.origins o SET policy = coalesce($3, o.policy), allow = true,
+		expires_at = CASE WHEN o.expires_at > clock_timestamp() THEN o.expires_at END
+	 WHERE o.realm = $1 AND o.origin = ANY (ARRAY(
 		SELECT origin FROM cors.origins
-		 WHERE realm = $1 AND (policy <> $3 OR NOT allow OR expires_at IS NOT NULL)
+		 WHERE realm = $1 AND (policy <> $3 OR NOT allow OR expires_at <= clock_timestamp())
 		INTERSECT SELECT unnest($2)));
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	INSERT INTO cors.origins (realm, origin, policy)
-		SELECT $1, missing, $3 FROM (
+		SELECT $1, missing, coalesce($3, 'default') FROM (
 			SELECT unnest($2) EXCEPT SELECT origin FROM cors.origins WHERE realm = $1) m (missing)
 		ON CONFLICT DO NOTHING;
 	GET DIAGNOSTICS added = ROW_COUNT;
 END $$;
+
+-- Deletes rows whose end has been over for so long, max_rows at most; returns
+-- how many. Nobody's answer changes. Not done by cors.prune(): the log is ours,
+-- the rows are the application's, and so is the record of who was let in.
+CREATE OR REPLACE FUNCTION cors.purge_expired(older_than interval DEFAULT '0', max_rows integer DEFAULT 10000)
+RETURNS bigint LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	WITH over AS (
+		SELECT realm, origin FROM cors.origins WHERE expires_at <= clock_timestamp() - greatest($1, '0')
+		 ORDER BY realm, origin LIMIT $2 FOR UPDATE SKIP LOCKED
+	), gone AS (
+		DELETE FROM cors.origins o USING over WHERE o.realm = over.realm AND o.origin = over.origin RETURNING 1
+	)
+	SELECT count(*) FROM gone
+$$;
 
 -- 7. Roles --------------------------------------------------------------------
 -- cors_reader: corscache-syncd. cors_editor: the application.
@@ -958,6 +1037,22 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- Since PostgreSQL 16 CREATEROLE alone does not do: who made the roles may grant
+-- them, and who was given the right to.
+DO $$
+DECLARE
+	blocked text := (SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname) FROM pg_roles
+	    WHERE rolname IN ('cors_reader', 'cors_editor') AND NOT pg_has_role(current_user, oid, 'USAGE WITH ADMIN OPTION')
+	    AND NOT (current_setting('server_version_num')::integer < 160000
+	    AND (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)));
+BEGIN
+	IF blocked IS NOT NULL THEN
+		RAISE WARNING '% may not grant % to anybody', current_user, blocked
+		USING HINT = format('the schema works; let an administrator run GRANT %s TO %I WITH ADMIN OPTION, or grant them'
+		    ' to the roles of corscache-syncd and of the application', blocked, current_user);
+	END IF;
+END $$;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA cors FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cors FROM PUBLIC;
 DO $$
@@ -973,6 +1068,7 @@ BEGIN
 		-- reject and accept_*: a CHECK runs with the rights of whoever writes.
 		GRANT EXECUTE ON FUNCTION cors.check_origin(text), cors.check_host(text, text, boolean), cors.is_special(text), cors.ipv6_text(text),
 		    cors.is_punycode(text), cors.suggest_origin(text), cors.check_name(name, text), cors.reject(name, name, text, text),
+		    cors.as_utf8(text), cors.purge_expired(interval, integer),
 		    cors.accept_origin(text), cors.accept_realm(text), cors.accept_policy_name(text), cors.accept_list(name, text[]),
 		    cors.allow(text, text, text, timestamptz, text), cors.refuse(text, text, text), cors.remove(text, text),
 		    cors.set_realm(text, text[], text), cors.status() TO cors_editor;

@@ -12,7 +12,7 @@
 #include "log.h"
 #include "sql.h"
 
-#define SCHEMA_VERSION		1	/* the newest that is known here */
+#define SCHEMA_VERSION		2	/* the newest that is known here */
 #define PRUNE_ROWS		2000	/* at a time, so that polls go on in between */
 #define LISTEN_RETRY_MS		30000
 

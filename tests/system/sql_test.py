@@ -20,7 +20,7 @@ import time
 
 sys.dont_write_bytecode = True	# the source directory may be read-only
 from origins import INVALID, VALID, generated, model, sends
-from postgres import SCHEMA, Cluster, Refusal, database, forget_sessions, psql_file, quote, refusal, sessions
+from postgres import SCHEMA, Cluster, Session, Refusal, database, forget_sessions, psql_file, quote, refusal, sessions
 
 BULK_ROWS = int(os.environ.get("BULK_ROWS", "1000000"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -78,11 +78,40 @@ def a_plain_owner_without_createrole_gets_a_warning_and_a_working_schema():
 	equal(owner.one("SELECT coalesce(cors.problem(), 'none')"), "none")
 	admin.ok("CREATE ROLE cors_reader NOLOGIN; CREATE ROLE cors_editor NOLOGIN")
 	done = psql_file("plain", SCHEMA, "plain")
+	equal((done.returncode, done.stderr.count("WARNING")), (0, 1), done.stderr)
+	assert "WARNING:  01000: plain may not grant cors_editor, cors_reader to anybody" in done.stderr, done.stderr
+	assert "run GRANT cors_editor, cors_reader TO plain WITH ADMIN OPTION" in done.stderr, done.stderr
+	admin.ok("GRANT cors_editor, cors_reader TO plain WITH ADMIN OPTION")
+	done = psql_file("plain", SCHEMA, "plain")
 	equal((done.returncode, done.stderr), (0, ""))
+	owner.ok("GRANT cors_reader TO pg_monitor")
 	equal(owner.one("SELECT has_table_privilege('cors_reader', 'cors.origins', 'SELECT')"), "t")
 	admin.ok("DROP OWNED BY cors_reader, cors_editor")
 	sessions("plain").ok("DROP OWNED BY cors_reader, cors_editor")
 	admin.ok("DROP ROLE cors_reader; DROP ROLE cors_editor")
+
+
+@case
+def the_owner_of_a_second_database_is_told_who_may_grant_the_roles():
+	"""CREATEROLE was enough before PostgreSQL 16, and whoever made the roles is not asked for anything."""
+	admin = sessions("postgres")
+	admin.ok("CREATE ROLE first LOGIN CREATEROLE; CREATE ROLE second LOGIN CREATEROLE; CREATE ROLE daemon LOGIN")
+	for name, role in (("first_db", "first"), ("second_db", "second")):
+		database(name, role, schema=False)
+		done = psql_file(name, SCHEMA, role)
+		equal(done.returncode, 0, done.stderr)
+		may = "ERROR" not in sessions(name, role).run("GRANT cors_reader TO daemon")
+		equal("WARNING" not in done.stderr, may, done.stderr)
+		if role == "first" or int(admin.one("SHOW server_version_num")) < 160000:
+			equal((may, done.stderr), (True, ""))
+			continue
+		advice = re.search(r"an administrator run (GRANT .* WITH ADMIN OPTION), or", done.stderr)[1]
+		admin.ok(advice)
+		equal(psql_file(name, SCHEMA, role).stderr, "")
+		sessions(name, role).ok("GRANT cors_reader TO daemon")
+	for name in ("first_db", "second_db"):
+		sessions(name).ok("DROP OWNED BY cors_reader, cors_editor")
+	admin.ok("DROP OWNED BY cors_reader, cors_editor; DROP ROLE cors_reader; DROP ROLE cors_editor")
 
 
 @case
@@ -91,7 +120,7 @@ def a_fresh_schema_has_a_default_policy_and_no_problem():
 	equal(db.rows("SELECT name, methods, headers, expose_headers, credentials, max_age, insecure FROM cors.policies"),
 	    [("default", "{GET,HEAD,POST}", "{}", "{}", "f", "", "f")])
 	equal(db.one("SELECT coalesce(cors.problem(), 'none')"), "none")
-	equal(db.rows("SELECT schema_version, home = cors.home() FROM cors.meta"), [("1", "t")])
+	equal(db.rows("SELECT schema_version, home = cors.home() FROM cors.meta"), [("2", "t")])
 	db.ok("INSERT INTO cors.origins (origin) VALUES ('https://first.example')")
 	equal(db.rows("SELECT realm, policy, allow, expires_at, note FROM cors.origins"), [("", "default", "t", "", "")])
 	db.ok("DELETE FROM cors.origins")
@@ -583,7 +612,7 @@ def copy_logs_like_insert():
 @case
 def the_wake_up_is_gated_and_never_waits():
 	log, a = Log("log"), sessions("log", nth=2)
-	a.ok("BEGIN; SELECT pg_advisory_xact_lock(1129271891, 1)")
+	a.ok("BEGIN; SELECT FROM cors.gates WHERE gate = 'wake' FOR UPDATE")
 	got = log.after("SELECT cors.allow('https://gated')")
 	equal((got.wakes, got.notified), (1, 0))
 	a.ok("COMMIT")
@@ -731,11 +760,11 @@ def running_the_file_again_changes_nothing():
 @case
 def a_newer_schema_is_refused_and_left_alone():
 	db = sessions("again")
-	db.ok("UPDATE cors.meta SET schema_version = 2")
+	db.ok("UPDATE cors.meta SET schema_version = 3")
 	before = fingerprint(db)
 	done = psql_file("again", SCHEMA)
 	equal(done.returncode, 3)
-	assert "55000: schema cors has version 2, this file knows 1" in done.stderr, done.stderr
+	assert "55000: schema cors has version 3, this file knows 2" in done.stderr, done.stderr
 	assert "HINT:  install the newer corscache" in done.stderr, done.stderr
 	equal(fingerprint(db), before)
 
@@ -802,9 +831,48 @@ def prune_takes_old_rows_only_and_says_how_far():
 	equal(db.rows("SELECT origin FROM cors.changes"), [("https://h6",)])
 	a.ok("COMMIT")
 	b.ok("BEGIN; SELECT cors.prune()")
-	equal(db.one("SELECT cors.prune()"), "0")
+	told = db.ok("SELECT cors.prune()")
+	assert "nothing is pruned: another cors.prune() is at it" in told and told.endswith("\n0\n"), told
 	b.ok("ROLLBACK")
 	equal(db.one("SELECT cors.prune()"), "1")
+
+
+def every_advisory_lock(session):
+	"""Those that this schema ever took, held for as long as the session lasts."""
+	session.ok("SELECT pg_advisory_lock(1129271891, 1), pg_advisory_lock(hashtextextended('cors-prune', 0)),"
+	    " pg_advisory_lock(hashtextextended('cors-schema-migration', 0))")
+
+
+@case
+def locks_that_a_stranger_may_take_stop_neither_pruning_nor_waking():
+	sessions("postgres").ok("CREATE ROLE nosy LOGIN")
+	db, log = sessions("locked"), Log("locked")
+	every_advisory_lock(sessions("locked", "nosy"))
+	got = log.after("SELECT cors.allow('https://a.example')")
+	equal((got.wakes, got.notified), (1, 1))
+	db.ok("UPDATE cors.changes SET at = now() - interval '2 days'")
+	equal(db.one("SELECT cors.prune()"), "1")
+	for table in "origins policies changes meta gates".split():
+		for lock in ("SELECT FROM cors.%s FOR KEY SHARE", "LOCK TABLE cors.%s IN ACCESS SHARE MODE"):
+			equal(sessions("locked", "nosy").refused("BEGIN; " + lock % table).sqlstate, "42501", lock % table)
+			sessions("locked", "nosy").ok("ROLLBACK")
+
+
+@case
+def a_run_that_waits_for_a_lock_in_vain_says_for_whom():
+	sessions("locked", "nosy").ok("SELECT pg_advisory_unlock_all()")
+	every_advisory_lock(sessions("locked", "nosy", nth=2))
+	with open(SCHEMA) as file:
+		hasty = file.read().replace("IF tries > 600 THEN", "IF tries > 3 THEN")
+	with open(cluster.dir + "/hasty", "w") as file:
+		file.write(hasty)
+	done = psql_file("locked", cluster.dir + "/hasty")
+	equal(done.returncode, 3)
+	assert "55P03: another run of this file has not ended for a minute" in done.stderr, done.stderr
+	query = re.search(r"who it is: (SELECT .*); end it:", done.stderr)[1]
+	holder = sessions("locked", "nosy", nth=2)
+	assert holder.pid in sessions("locked").ok(query), done.stderr
+	holder.ok("SELECT pg_advisory_unlock_all()")
 
 
 # Helpers and roles
@@ -818,9 +886,17 @@ def the_helpers_do_what_their_names_say():
 	equal(db.rows(show), [("", "https://a", "default", "t", "t", "")])
 	db.ok("SELECT cors.allow('https://a', policy => 'app', expires => now() + interval '1 hour', note => 'preview')")
 	equal(db.rows(show), [("", "https://a", "app", "t", "f", "preview")])
-	db.ok("SELECT cors.refuse('https://a')")
+	db.ok("SELECT cors.allow('https://a')")
+	equal(db.rows(show), [("", "https://a", "app", "t", "f", "preview")], "what is not named, it keeps")
+	db.ok("SELECT cors.allow('https://a', expires => 'infinity')")
+	equal(db.rows(show), [("", "https://a", "app", "t", "t", "preview")])
+	db.ok("UPDATE cors.origins SET expires_at = now() - interval '1 s'; SELECT cors.allow('https://a', note => 'again')")
+	equal(db.rows(show), [("", "https://a", "app", "t", "t", "again")], "an end that is over is none")
+	db.ok("SELECT cors.refuse('https://a', note => 'preview')")
 	equal(db.rows(show), [("", "https://a", "app", "f", "t", "preview")])
 	db.ok("SELECT cors.allow('https://a', '')")
+	equal(db.rows(show), [("", "https://a", "app", "t", "t", "preview")])
+	db.ok("SELECT cors.allow('https://a', policy => 'default')")
 	equal(db.rows(show), [("", "https://a", "default", "t", "t", "preview")])
 	db.ok("SELECT cors.refuse('https://b', 'r', 'abuse')")
 	equal(db.rows(show)[1], ("r", "https://b", "default", "f", "t", "abuse"))
@@ -829,7 +905,7 @@ def the_helpers_do_what_their_names_say():
 	equal(db.refused("SELECT cors.allow('https://a/')").message, "'https://a/' is not an origin: it has a trailing slash")
 	equal(db.refused("SELECT cors.refuse('https://a/')").sqlstate, "23514")
 	equal(db.rows("SELECT item, value FROM cors.status() WHERE item IN ('schema version', 'problem', 'policies')"),
-	    [("schema version", "1"), ("problem", "none"), ("policies", "2")])
+	    [("schema version", "2"), ("problem", "none"), ("policies", "2")])
 
 
 @case
@@ -838,14 +914,75 @@ def set_realm_makes_a_realm_exactly_so_and_touches_only_what_differs():
 	db.ok("INSERT INTO cors.policies (name) VALUES ('app') ON CONFLICT DO NOTHING")
 	equal(db.rows("SELECT * FROM cors.set_realm('r', '{https://a,https://b,https://c,https://a}')"), [("3", "0", "0")])
 	db.ok("SELECT cors.refuse('https://b', 'r'), cors.allow('https://c', 'r', expires => 'tomorrow'), cors.allow('https://other', 's')")
-	got = log.after("SELECT cors.set_realm('r', '{https://a,https://b,https://c,https://d}')")
-	equal((got.keys, got.notified), (["o r https://b", "o r https://c", "o r https://d"], 1))
-	equal(db.rows("SELECT * FROM cors.set_realm('r', '{https://a,https://b}', 'app')"), [("0", "2", "2")])
+	db.ok("SELECT cors.allow('https://e', 'r', 'app', 'yesterday', 'mine'), cors.allow('https://f', 'r', 'app', 'tomorrow', 'mine')")
+	got = log.after("SELECT cors.set_realm('r', '{https://a,https://b,https://c,https://d,https://e,https://f}')")
+	equal((got.keys, got.notified), (["o r https://b", "o r https://d", "o r https://e"], 1), "f and c keep what was not named")
+	equal(db.rows("SELECT origin, policy, allow, expires_at IS NULL, note FROM cors.origins WHERE realm = 'r' AND origin > 'https://b' ORDER BY 1"),
+	    [("https://c", "default", "t", "f", ""), ("https://d", "default", "t", "t", ""), ("https://e", "app", "t", "t", "mine"),
+	     ("https://f", "app", "t", "f", "mine")])
+	equal(db.rows("SELECT * FROM cors.set_realm('r', '{https://a,https://b}', 'app')"), [("0", "2", "4")])
 	equal(log.after("SELECT cors.set_realm('r', '{https://a,https://b}', 'app')"), Change([], 0, 0))
 	equal(db.rows("SELECT realm, origin, policy, allow, expires_at IS NULL FROM cors.origins ORDER BY 1, 2"),
 	    [("r", "https://a", "app", "t", "t"), ("r", "https://b", "app", "t", "t"), ("s", "https://other", "default", "t", "t")])
 	equal(db.refused("SELECT cors.set_realm('r', '{https://a/}')").sqlstate, "23514")
 	equal(db.one("SELECT count(*) FROM cors.origins"), "3")
+
+
+@case
+def expired_rows_are_purged_when_asked_and_change_no_answer():
+	db, log = sessions("helpers"), Log("helpers")
+	db.ok("DELETE FROM cors.origins; SELECT cors.allow('https://old' || n, expires => now() - n * interval '1 day') FROM generate_series(1, 5) n")
+	db.ok("SELECT cors.allow('https://later', expires => now() + interval '1 hour'), cors.allow('https://ever')")
+	db.ok("INSERT INTO cors.origins (origin, allow, expires_at) VALUES ('https://was.refused', false, now() - interval '9 days')")
+	equal(db.one("SELECT cors.purge_expired('8 days')"), "1")
+	equal(db.one("SELECT cors.purge_expired('-1 day', 2)"), "2", "what is not over yet stays, whatever is asked")
+	got = log.after("SELECT cors.purge_expired()")
+	equal((len(got.keys), got.notified), (3, 1))
+	equal(db.rows("SELECT origin FROM cors.origins ORDER BY 1"), [("https://ever",), ("https://later",)])
+	equal(db.one("SELECT cors.purge_expired()"), "0")
+
+
+@case
+def what_is_no_utf8_gets_into_no_database():
+	sessions("postgres").ok("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+	sessions("postgres").ok("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+	for name in ("ascii", "latin"):
+		equal(psql_file(name, SCHEMA).returncode, 0)
+	db = Session("ascii")
+	hint = "write it in UTF-8, or in ASCII: the web server sends bytes, and this database does not know of which encoding its own are"
+	equal(db.refused(r"INSERT INTO cors.origins (realm, origin) VALUES (E'caf\xe9', 'https://a.example')"),
+	    Refusal("23514", r"E'caf\\351' is not a realm: it is no UTF-8", hint))
+	equal(db.refused(r"INSERT INTO cors.policies (name) VALUES (E'\xff')").hint, "write it in UTF-8, or in ASCII")
+	equal(db.refused(r"UPDATE cors.policies SET name = E'a\xc3'").sqlstate, "23514")
+	db.ok(r"INSERT INTO cors.origins (realm, origin) VALUES (E'caf\xc3\xa9', 'https://a.example'); INSERT INTO cors.policies (name) VALUES (E'\xc3\xa9')")
+	latin = Session("latin")
+	latin.ok("SET client_encoding = 'UTF8'")
+	latin.ok("INSERT INTO cors.origins (realm, origin) VALUES (repeat(chr(233), 127), 'https://a.example')")
+	equal(latin.refused("INSERT INTO cors.origins (realm, origin) VALUES (repeat(chr(233), 128), 'https://a.example')").sqlstate, "23514")
+	equal(latin.refused("INSERT INTO cors.policies (name) VALUES (repeat(chr(233), 32))").sqlstate, "23514")
+
+
+OLD_REALM = "(octet_length(realm) <= 255 AND realm !~ '[\\u0001-\\u001f\\u007f]') OR cors.accept_realm(realm)"
+
+
+@case
+def version_one_is_upgraded_and_its_rows_stay():
+	sessions("postgres").ok("CREATE DATABASE older TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+	equal(psql_file("older", SCHEMA).returncode, 0)
+	db = Session("older")
+	db.ok("ALTER TABLE cors.origins DROP CONSTRAINT realm_is_valid")
+	db.ok(r"INSERT INTO cors.origins (realm, origin) VALUES (E'\xe9', 'https://a.example')")
+	db.ok("ALTER TABLE cors.origins ADD CONSTRAINT realm_is_valid CHECK (%s) NOT VALID" % OLD_REALM)
+	db.ok("UPDATE cors.meta SET schema_version = 1; DROP TABLE cors.gates")
+	rows = "SELECT encode(convert_to(realm, 'SQL_ASCII'), 'hex'), origin, policy FROM cors.origins"
+	before = db.rows(rows)
+	for _ in range(2):
+		done = psql_file("older", SCHEMA)
+		equal((done.returncode, done.stderr), (0, ""))
+	equal(db.rows(rows), before)
+	equal(db.rows("SELECT schema_version, cors.problem() IS NULL FROM cors.meta"), [("2", "t")])
+	equal(db.refused(r"INSERT INTO cors.origins (realm, origin) VALUES (E'\xe8', 'https://a.example')").sqlstate, "23514")
+	db.ok("DELETE FROM cors.origins")
 
 
 @case

@@ -989,7 +989,7 @@ class Orders(Case):
 		self.let_polls_end(d)		# or one of them waits for the lock, and the load for it
 		self.lock_token(locker)
 		d.order("resync")
-		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
+		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_catalog.pg_current_snapshot()"))
 		self.assertRegex(d.order("invalidate", "", A), "^ok\t1\t")
 		self.assertRegex(d.order("invalidate", "", B), "^ok\t1\t")
 		self.assertIsNone(d.rows()["", A][0])
@@ -1057,7 +1057,7 @@ class Orders(Case):
 		locker(f"UPDATE cors.origins SET expires_at = 'infinity' WHERE origin = '{A}'")
 		locker("LOCK TABLE cors.meta IN ACCESS EXCLUSIVE MODE")
 		eventually("a glance waits for the lock", lambda: self.sql("NOTIFY cors_changes") or
-		    self.waits_for_lock("SELECT (SELECT pg_current_snapshot()"))
+		    self.waits_for_lock("SELECT (SELECT pg_catalog.pg_current_snapshot()"))
 		polls = d.status()["polls"]
 		self.assertRegex(d.order("invalidate-realm", ""), "^ok\t1\t")
 		locker("COMMIT")
@@ -1072,7 +1072,7 @@ class Orders(Case):
 		self.let_polls_end(d)		# or one of them waits for the lock, and the load for it
 		self.lock_token(locker)
 		d.order("resync")
-		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_current_snapshot()"))
+		eventually("the load waits for the lock", lambda: self.waits_for_lock("SELECT pg_catalog.pg_current_snapshot()"))
 		self.assertRegex(d.order("invalidate-all"), "^ok\t1\t")
 		eventually("another load", lambda: d.status()["connects"] == 2)
 		self.assertEqual(d.status()["held_all"], 1)
