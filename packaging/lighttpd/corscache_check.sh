@@ -1,4 +1,3 @@
-#!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # corscache for lighttpd: corscache.conf runs it as lighttpd reads its
 # configuration. It has lighttpd print the whole of it (lighttpd -p) and looks for

@@ -80,7 +80,8 @@ def inside():
 	run("dpkg", "-i", DEB)			# as an upgrade does
 	run("dpkg", "--remove", "corscache")
 	left = {path for path in files() if not path.startswith("/var/lib/systemd/deb-systemd-helper")}
-	assert left == {"/etc/corscache", "/etc/corscache/corscache.conf"}, f"the settings stay, and nothing else: {left}"
+	stays = {"/etc/corscache", "/etc/corscache/corscache.conf", "/var/lib/corscache"}
+	assert left == stays, f"settings and revocations stay, and nothing else: {left}"
 	run("dpkg", "--purge", "corscache")
 	assert not files(), files()
 
